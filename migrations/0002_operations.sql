@@ -1,0 +1,114 @@
+-- Operations: accepted with their idempotency key in one transaction; steps under epochs.
+
+CREATE TABLE operations (
+    operation_id text PRIMARY KEY,
+    tenant_id    text NOT NULL,
+    kind         text NOT NULL CHECK (kind IN ('onboard_tenant', 'export_dataset', 'train_model', 'promote_model', 'predict_async')),
+    state        text NOT NULL DEFAULT 'accepted'
+                 CHECK (state IN ('accepted', 'running', 'parked', 'compensating', 'succeeded', 'failed', 'cancelled')),
+    -- grows with every update; an older update never overwrites a newer one
+    sequence     bigint NOT NULL DEFAULT 0,
+    params       jsonb NOT NULL,
+    result       jsonb,
+    step         text,
+    progress     jsonb,
+    code         text,
+    message      text,
+    cancel_requested_at timestamptz,
+    requested_by text NOT NULL,
+    consent_version bigint,
+    workflow_id  text NOT NULL UNIQUE,
+    run_id       text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    started_at   timestamptz,
+    ended_at     timestamptz,
+    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
+);
+CREATE INDEX operations_by_tenant ON operations (tenant_id, created_at DESC, operation_id DESC);
+CREATE INDEX operations_by_time ON operations (created_at DESC, operation_id DESC);
+CREATE INDEX operations_to_start ON operations (created_at) WHERE state = 'accepted';
+CALL isolate_tenants('operations');
+
+CREATE FUNCTION refuse_change_of_ended_operation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state IN ('succeeded', 'failed', 'cancelled') AND NEW.state <> OLD.state THEN
+        RAISE EXCEPTION 'operation % has ended as % and cannot become %', OLD.operation_id, OLD.state, NEW.state
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER ended_operations_stay_ended BEFORE UPDATE ON operations
+    FOR EACH ROW EXECUTE FUNCTION refuse_change_of_ended_operation();
+
+-- scope: the tenant, or 'operator' for calls that no tenant makes
+CREATE TABLE idempotency_keys (
+    tenant_id    text NOT NULL,
+    method       text NOT NULL,
+    key_hash     bytea NOT NULL,
+    body_hash    bytea NOT NULL,
+    operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, method, key_hash)
+);
+CALL isolate_tenants('idempotency_keys');
+
+-- One row for each step and epoch. An effect commits together with its row, and only while the epoch is open; an undo
+-- closes the epoch first, so that an attempt that wakes up later changes nothing.
+CREATE TABLE step_ledger (
+    tenant_id    text NOT NULL,
+    operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE,
+    step         text NOT NULL,
+    epoch        integer NOT NULL DEFAULT 1,
+    state        text NOT NULL CHECK (state IN ('open', 'done', 'closed', 'undone')),
+    -- small facts that the undo or a repeat needs: ids, keys, counts
+    facts        jsonb NOT NULL DEFAULT '{}',
+    result       jsonb,
+    opened_at    timestamptz NOT NULL DEFAULT now(),
+    changed_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (operation_id, step, epoch)
+);
+CALL isolate_tenants('step_ledger');
+
+CREATE TABLE audit_log (
+    audit_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id    text NOT NULL,
+    operation_id text,
+    actor        text NOT NULL,
+    action       text NOT NULL,
+    detail       jsonb NOT NULL DEFAULT '{}',
+    at           timestamptz NOT NULL DEFAULT now()
+);
+CALL isolate_tenants('audit_log');
+REVOKE UPDATE, DELETE ON audit_log FROM leadline_tenant, leadline_operator;
+
+-- Calls to Salesforce, reserved before they are made.
+CREATE TABLE api_budgets (
+    tenant_id   text NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    day         date NOT NULL,
+    allowed     bigint NOT NULL,
+    used        bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, day)
+);
+CALL isolate_tenants('api_budgets');
+
+CREATE TABLE api_reservations (
+    tenant_id    text NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    operation_id text NOT NULL,
+    day          date NOT NULL,
+    reserved     bigint NOT NULL CHECK (reserved >= 0),
+    spent        bigint NOT NULL DEFAULT 0,
+    released_at  timestamptz,
+    PRIMARY KEY (operation_id)
+);
+CALL isolate_tenants('api_reservations');
+
+-- Fields sent with an asynchronous prediction, and prior values kept for an undo: out of every history, with an expiry.
+CREATE TABLE claims (
+    tenant_id    text NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    operation_id text NOT NULL,
+    purpose      text NOT NULL,
+    content      jsonb NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    PRIMARY KEY (operation_id, purpose)
+);
+CALL isolate_tenants('claims');
