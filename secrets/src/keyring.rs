@@ -1,0 +1,292 @@
+//! The key-encryption keys: a JSON file that only its owner can read, or the same JSON in an environment variable.
+//!
+//! Rotation: `add_key` makes a new current key and keeps the old ones; every secret is rewrapped; then the old key can be
+//! removed. Until that, both open what they sealed, so that rotation needs no stop.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use leadline_domain::TenantId;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    Purpose, Sealed, SecretsError,
+    envelope::{self, KEY_LEN, WrappingKey},
+};
+
+/// Key-encryption keys by id, of which one is current.
+pub struct Keyring {
+    current: String,
+    keys: BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyringFile {
+    current: String,
+    keys: Vec<KeyEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    id: String,
+    /// 32 bytes, base64.
+    key: String,
+}
+
+impl Drop for KeyEntry {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl Keyring {
+    /// A keyring with one new key, in memory only.
+    ///
+    /// # Errors
+    /// [`SecretsError::NoRandomness`].
+    pub fn generate() -> Result<Self, SecretsError> {
+        let mut keyring = Self { current: String::new(), keys: BTreeMap::new() };
+        keyring.add_key()?;
+        Ok(keyring)
+    }
+
+    /// A new keyring in a new file with mode 0600.
+    ///
+    /// # Errors
+    /// [`SecretsError::KeyFile`], also when the file exists: overwriting a key file would lose every secret.
+    pub fn create(path: &Path) -> Result<Self, SecretsError> {
+        let keyring = Self::generate()?;
+        let mut file = new_private_file(path).map_err(|source| key_file(path, "created", source))?;
+        keyring.write_to(&mut file).and_then(|()| sync_directory(path)).map_err(|source| key_file(path, "written", source))?;
+        Ok(keyring)
+    }
+
+    /// # Errors
+    /// [`SecretsError::KeyFile`], [`SecretsError::KeyFileExposed`] when others can read it, [`SecretsError::Malformed`].
+    pub fn load(path: &Path) -> Result<Self, SecretsError> {
+        let unreadable = |source| key_file(path, "read", source);
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(SecretsError::KeyFileExposed { path: path.to_owned(), mode });
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Self::from_json(&text, &format!("key file {}", path.display()))
+    }
+
+    /// Reads the JSON of a key file from an environment variable.
+    ///
+    /// # Errors
+    /// [`SecretsError::VariableMissing`], [`SecretsError::Malformed`].
+    pub fn from_env(variable: &str) -> Result<Self, SecretsError> {
+        let text = std::env::var(variable).map_err(|_| SecretsError::VariableMissing(variable.to_owned()))?;
+        Self::from_json(&Zeroizing::new(text), &format!("environment variable {variable}"))
+    }
+
+    fn from_json(text: &str, origin: &str) -> Result<Self, SecretsError> {
+        let malformed = |problem| SecretsError::Malformed { origin: origin.to_owned(), problem };
+        let file: KeyringFile = serde_json::from_str(text)
+            .map_err(|_| malformed("expected JSON {\"current\": id, \"keys\": [{\"id\", \"key\"}]}"))?;
+        let mut keys = BTreeMap::new();
+        for entry in &file.keys {
+            let bytes = Zeroizing::new(STANDARD.decode(&entry.key).map_err(|_| malformed("a key is not base64"))?);
+            if bytes.len() != KEY_LEN {
+                return Err(malformed("a key has not 32 bytes"));
+            }
+            let mut key = Zeroizing::new([0u8; KEY_LEN]);
+            key.copy_from_slice(&bytes);
+            if keys.insert(entry.id.clone(), key).is_some() {
+                return Err(malformed("two keys have the same id"));
+            }
+        }
+        if !keys.contains_key(&file.current) {
+            return Err(malformed("the current key is not among the keys"));
+        }
+        Ok(Self { current: file.current, keys })
+    }
+
+    /// Writes the keyring over its file, through a temporary file beside it, so that a crash leaves the old or the new one.
+    /// The directory is synced too: a new key that wraps something must not vanish with a power failure.
+    ///
+    /// # Errors
+    /// [`SecretsError::KeyFile`].
+    pub fn save(&self, path: &Path) -> Result<(), SecretsError> {
+        let unwritable = |source| key_file(path, "written", source);
+        let beside = path.with_extension("new");
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unwritable(error)),
+            _ => {}
+        }
+        let mut file = new_private_file(&beside).map_err(unwritable)?;
+        self.write_to(&mut file).map_err(unwritable)?;
+        fs::rename(&beside, path).map_err(unwritable)?;
+        sync_directory(path).map_err(unwritable)
+    }
+
+    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
+        let keys = self.keys.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect();
+        let content = KeyringFile { current: self.current.clone(), keys };
+        let text = Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"));
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    }
+
+    /// Makes a new key and the current one; returns its id. Call [`Keyring::save`] before anything is sealed with it.
+    ///
+    /// # Errors
+    /// [`SecretsError::NoRandomness`].
+    pub fn add_key(&mut self) -> Result<&str, SecretsError> {
+        let mut name = [0u8; 8];
+        SystemRandom::new().fill(&mut name).map_err(|_| SecretsError::NoRandomness)?;
+        let id = format!("kek_{}", hex::encode(name));
+        self.keys.insert(id.clone(), envelope::random_key()?);
+        self.current = id;
+        Ok(&self.current)
+    }
+
+    /// Removes a key that wraps nothing any more. What is still wrapped by it is lost: ask the database first.
+    ///
+    /// # Errors
+    /// [`SecretsError::CurrentKey`], [`SecretsError::UnknownKey`].
+    pub fn remove_key(&mut self, key_id: &str) -> Result<(), SecretsError> {
+        if key_id == self.current {
+            return Err(SecretsError::CurrentKey(key_id.to_owned()));
+        }
+        self.keys.remove(key_id).map(drop).ok_or_else(|| SecretsError::UnknownKey(key_id.to_owned()))
+    }
+
+    pub fn current_key_id(&self) -> &str {
+        &self.current
+    }
+
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
+    /// Seals `plaintext` under a new data key, wrapped by the current key.
+    ///
+    /// # Errors
+    /// [`SecretsError::NoRandomness`].
+    pub fn seal(&self, tenant: &TenantId, purpose: Purpose, plaintext: &[u8]) -> Result<Sealed, SecretsError> {
+        envelope::seal(&self.key(&self.current)?, tenant, purpose, plaintext)
+    }
+
+    /// # Errors
+    /// [`SecretsError::UnknownKey`]; [`SecretsError::Unopened`] for another tenant, another purpose or changed bytes.
+    pub fn open(&self, tenant: &TenantId, purpose: Purpose, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SecretsError> {
+        envelope::open(&self.key(&sealed.key_id)?, tenant, purpose, sealed)
+    }
+
+    /// The same secret with its data key wrapped by the current key. The secret itself is neither opened nor changed.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn rewrap(&self, tenant: &TenantId, purpose: Purpose, sealed: &Sealed) -> Result<Sealed, SecretsError> {
+        envelope::rewrap(&self.key(&sealed.key_id)?, &self.key(&self.current)?, tenant, purpose, sealed)
+    }
+
+    fn key<'a>(&'a self, id: &'a str) -> Result<WrappingKey<'a>, SecretsError> {
+        let bytes = self.keys.get(id).ok_or_else(|| SecretsError::UnknownKey(id.to_owned()))?;
+        Ok(WrappingKey { id, bytes })
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("current", &self.current).field("keys", &self.keys.len()).finish()
+    }
+}
+
+fn new_private_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+fn key_file(path: &Path, action: &'static str, source: std::io::Error) -> SecretsError {
+    SecretsError::KeyFile { path: path.to_owned(), action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEM: &[u8] = b"-----BEGIN PRIVATE KEY-----";
+
+    #[test]
+    fn a_secret_opens_for_its_own_tenant_and_purpose_and_for_no_other() {
+        let keyring = Keyring::generate().unwrap();
+        let (tenant, other) = (TenantId::random(), TenantId::random());
+        let sealed = keyring.seal(&tenant, Purpose::CallbackKey, PEM).unwrap();
+        assert_eq!(&**keyring.open(&tenant, Purpose::CallbackKey, &sealed).unwrap(), PEM);
+        assert!(!sealed.sealed.windows(PEM.len()).any(|w| w == PEM));
+
+        assert!(matches!(keyring.open(&other, Purpose::CallbackKey, &sealed), Err(SecretsError::Unopened { .. })));
+        let wrong_purpose = keyring.open(&tenant, Purpose::TenantDataKey, &sealed);
+        assert!(matches!(wrong_purpose, Err(SecretsError::Unopened { .. })));
+        let mut changed = sealed.clone();
+        *changed.sealed.last_mut().unwrap() ^= 1;
+        assert!(matches!(keyring.open(&tenant, Purpose::CallbackKey, &changed), Err(SecretsError::Unopened { .. })));
+
+        let stranger = Keyring::generate().unwrap().open(&tenant, Purpose::CallbackKey, &sealed).unwrap_err();
+        assert_eq!(stranger.failure().code, leadline_domain::Code::SecretUnreadable);
+    }
+
+    #[test]
+    fn a_rotation_rewraps_the_data_key_and_leaves_the_secret_as_it_is() {
+        let mut keyring = Keyring::generate().unwrap();
+        let tenant = TenantId::random();
+        let old = keyring.seal(&tenant, Purpose::SalesforcePrivateKey, PEM).unwrap();
+        let first = keyring.current_key_id().to_owned();
+        let second = keyring.add_key().unwrap().to_owned();
+        assert_ne!(first, second);
+        assert!(keyring.remove_key(&second).is_err(), "the current key stays");
+
+        let new = keyring.rewrap(&tenant, Purpose::SalesforcePrivateKey, &old).unwrap();
+        assert_eq!((new.key_id.as_str(), &new.sealed), (second.as_str(), &old.sealed));
+        assert_ne!(new.wrapped_key, old.wrapped_key);
+        assert_eq!(&**keyring.open(&tenant, Purpose::SalesforcePrivateKey, &old).unwrap(), PEM);
+
+        keyring.remove_key(&first).unwrap();
+        assert_eq!(&**keyring.open(&tenant, Purpose::SalesforcePrivateKey, &new).unwrap(), PEM);
+        assert!(matches!(keyring.open(&tenant, Purpose::SalesforcePrivateKey, &old), Err(SecretsError::UnknownKey(_))));
+    }
+
+    #[test]
+    fn a_key_file_is_private_never_overwritten_and_reads_back_after_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring.json");
+        let mut keyring = Keyring::create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(Keyring::create(&path), Err(SecretsError::KeyFile { .. })));
+
+        let tenant = TenantId::random();
+        let sealed = keyring.seal(&tenant, Purpose::TenantDataKey, b"k").unwrap();
+        keyring.add_key().unwrap();
+        keyring.save(&path).unwrap();
+        let reread = Keyring::load(&path).unwrap();
+        assert_eq!(reread.current_key_id(), keyring.current_key_id());
+        assert_eq!(&**reread.open(&tenant, Purpose::TenantDataKey, &sealed).unwrap(), b"k");
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Keyring::load(&path), Err(SecretsError::KeyFileExposed { mode: 0o644, .. })));
+        let quoted = Keyring::from_json("{\"current\": \"hunter2\"", "a text").unwrap_err().to_string();
+        assert!(!quoted.contains("hunter2"), "{quoted}");
+    }
+}
