@@ -55,10 +55,6 @@ macro_rules! id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-
-            fn suffix(&self) -> &str {
-                &self.0[$prefix.len() + 1..]
-            }
         }
 
         impl FromStr for $name {
@@ -120,15 +116,20 @@ id!(
     ApiKeyId, "lk", "API key"
 );
 
+/// The part of an id that follows its prefix.
+fn suffix(id: &str) -> &str {
+    id.split_once('_').map_or(id, |(_, suffix)| suffix)
+}
+
 impl OperationId {
     /// The data set that this operation creates, whatever the attempt.
     pub fn dataset(&self) -> DatasetId {
-        DatasetId(format!("{}_{}", DatasetId::PREFIX, self.suffix()))
+        DatasetId(format!("{}_{}", DatasetId::PREFIX, suffix(&self.0)))
     }
 
     /// The model that this operation creates, whatever the attempt.
     pub fn model(&self) -> ModelId {
-        ModelId(format!("{}_{}", ModelId::PREFIX, self.suffix()))
+        ModelId(format!("{}_{}", ModelId::PREFIX, suffix(&self.0)))
     }
 }
 
@@ -187,7 +188,7 @@ mod tests {
     fn what_an_operation_creates_is_named_after_it() {
         let operation = OperationId::from_bits(42);
         assert_eq!(operation.dataset(), operation.dataset());
-        assert_eq!(operation.dataset().suffix(), operation.suffix());
+        assert_eq!(suffix(operation.dataset().as_str()), suffix(operation.as_str()));
         assert_eq!(operation.model().as_str().parse::<ModelId>().unwrap(), operation.model());
     }
 
