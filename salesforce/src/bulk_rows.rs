@@ -1,5 +1,6 @@
 //! A results page as batches of typed rows, with its row count held against the vendor's.
 
+use bytes::Bytes;
 use futures::{Stream, TryStreamExt, stream};
 use leadline_domain::value::{ObjectSchema, Value};
 
@@ -17,44 +18,48 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// The rows of one page, in batches of bounded size. They are final only when [`RowBatches::next`] has given `None`: that a
 /// page is cut short shows at its end.
 pub struct RowBatches {
-    body: Option<ByteStream>,
+    body: Body,
     decoder: PageDecoder,
+    /// Kept here and not in `next`, so that a call dropped in the middle of a read loses no rows.
+    rows: Vec<Row>,
+    bytes: usize,
     expected: u64,
+}
+
+enum Body {
+    Open(ByteStream),
+    Complete,
+    Failed(SalesforceError),
 }
 
 impl RowBatches {
     pub(crate) fn new(page: ResultsPage, schema: &ObjectSchema) -> Self {
         let expected = page.records;
-        Self { body: Some(page.into_body()), decoder: PageDecoder::new(schema), expected }
+        let decoder = PageDecoder::new(schema);
+        Self { body: Body::Open(page.into_body()), decoder, rows: Vec::new(), bytes: 0, expected }
     }
 
-    /// The next batch, never empty; `None` once the page is complete and its row count right.
+    /// The next batch, never empty; `None` once the page is complete and its row count right. Safe to drop at any point and
+    /// to call again; after an error it gives that error again, never `None`.
     ///
     /// # Errors
     /// [`SalesforceError::PageTruncated`] if the body broke off or has not the number of rows the vendor announced: read the page
     /// again. The errors of [`PageDecoder::push`] otherwise.
     pub async fn next(&mut self) -> Result<Option<Vec<Row>>, SalesforceError> {
-        let Some(mut body) = self.body.take() else { return Ok(None) };
-        let mut rows = Vec::new();
-        let mut bytes = 0;
-        while rows.len() < BATCH_ROWS && bytes < BATCH_BYTES {
-            match body.try_next().await {
-                Ok(Some(piece)) => {
-                    bytes += piece.len();
-                    self.decoder.push(&piece, &mut rows)?;
-                }
-                Ok(None) => {
-                    self.finish(&mut rows)?;
-                    return Ok((!rows.is_empty()).then_some(rows));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, received = self.decoder.rows(), expected = self.expected, "a results page broke off");
-                    return Err(self.truncated());
-                }
+        while self.rows.len() < BATCH_ROWS && self.bytes < BATCH_BYTES {
+            let piece = match &mut self.body {
+                Body::Open(body) => body.try_next().await,
+                Body::Complete => break,
+                Body::Failed(error) => return Err(error.clone()),
+            };
+            if let Err(error) = self.take_in(piece) {
+                self.body = Body::Failed(error.clone());
+                return Err(error);
             }
         }
-        self.body = Some(body);
-        Ok(Some(rows))
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        Ok((!rows.is_empty()).then_some(rows))
     }
 
     /// The same as a stream of batches.
@@ -62,9 +67,22 @@ impl RowBatches {
         stream::try_unfold(self, |mut batches| async move { Ok(batches.next().await?.map(|rows| (rows, batches))) })
     }
 
-    fn finish(&mut self, rows: &mut Vec<Row>) -> Result<(), SalesforceError> {
-        let received = self.decoder.finish(rows)?;
-        if received == self.expected { Ok(()) } else { Err(self.truncated()) }
+    fn take_in(&mut self, piece: Result<Option<Bytes>, SalesforceError>) -> Result<(), SalesforceError> {
+        match piece {
+            Ok(Some(piece)) => {
+                self.bytes += piece.len();
+                self.decoder.push(&piece, &mut self.rows)
+            }
+            Ok(None) => {
+                let received = self.decoder.finish(&mut self.rows)?;
+                self.body = Body::Complete;
+                if received == self.expected { Ok(()) } else { Err(self.truncated()) }
+            }
+            Err(error) => {
+                tracing::warn!(%error, received = self.decoder.rows(), expected = self.expected, "a results page broke off");
+                Err(self.truncated())
+            }
+        }
     }
 
     fn truncated(&self) -> SalesforceError {
@@ -74,8 +92,7 @@ impl RowBatches {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use futures::StreamExt;
+    use futures::{FutureExt, StreamExt};
     use leadline_domain::value::{Field, FieldType};
 
     use super::*;
@@ -124,5 +141,19 @@ mod tests {
         let error = read(page(9, pieces)).await.unwrap_err();
         assert_eq!(error, SalesforceError::PageTruncated { expected: 9, received: 3 });
         assert_eq!(read(page(0, vec![])).await, Ok(vec![]), "an empty result");
+    }
+
+    #[tokio::test]
+    async fn a_failed_page_never_looks_complete_and_a_dropped_call_loses_no_rows() {
+        let body = || vec![Ok(Bytes::from_static(b"Id,City\n")), Ok(rows_text(3))];
+        let mut short = page(4, body());
+        let first = short.next().await.unwrap_err();
+        assert_eq!(short.next().await.unwrap_err(), first);
+
+        let slow = stream::iter(body()).chain(stream::once(tokio::task::yield_now().map(|()| Ok(rows_text(2)))));
+        let mut batches = RowBatches::new(ResultsPage::new(5, None, slow.boxed()), &lead_schema());
+        assert!(batches.next().now_or_never().is_none(), "dropped while it waits for the last rows");
+        assert_eq!(batches.next().await.unwrap().map(|rows| rows.len()), Some(5));
+        assert_eq!(batches.next().await, Ok(None));
     }
 }

@@ -103,6 +103,8 @@ pub enum TokenRejection {
     AssertionExpired,
     #[error("the login host knows no such consumer key")]
     UnknownClient,
+    #[error("the org's policy does not let the user sign in from this address or at this hour")]
+    OutsideLoginPolicy,
     #[error("the user cannot sign in: unknown, inactive, locked, or signed with another key")]
     AuthenticationFailure,
     #[error("{0}")]

@@ -3,25 +3,29 @@
 //! One HTTP status stands for many causes and one code for two of them (`REQUEST_LIMIT_EXCEEDED` is both a daily limit and a
 //! concurrency limit), so the message decides where the code does not. It is read here and goes no further.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{BulkLimit, Missing, SalesforceError, TokenRejection};
 
 /// One error of the vendor, as REST (`errorCode`) and collections (`statusCode`) write it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct VendorError {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     message: String,
     #[serde(default, rename = "errorCode", alias = "statusCode")]
     code: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     fields: Vec<String>,
+}
+
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
 struct OauthError {
     error: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     error_description: String,
 }
 
@@ -151,6 +155,7 @@ pub(crate) fn token_refusal(status: u16, body: &[u8]) -> SalesforceError {
         "invalid_app_access" => TokenRejection::NotAdminApproved,
         _ if says("approved this consumer") => TokenRejection::NotApproved,
         _ if says("audience") => TokenRejection::WrongAudience,
+        _ if says("ip restricted") || says("login hours") => TokenRejection::OutsideLoginPolicy,
         _ if says("expired authorization code") => TokenRejection::AssertionExpired,
         _ if says("authentication failure") || says("inactive") || says("expired access") => {
             TokenRejection::AuthenticationFailure
@@ -245,6 +250,7 @@ mod tests {
             ("invalid_grant", "expired authorization code", TokenRejection::AssertionExpired),
             ("invalid_grant", "authentication failure - Invalid Password", TokenRejection::AuthenticationFailure),
             ("invalid_grant", "expired access/refresh token", TokenRejection::AuthenticationFailure),
+            ("invalid_grant", "ip restricted or invalid login hours", TokenRejection::OutsideLoginPolicy),
             ("invalid_client_id", "client identifier invalid", TokenRejection::UnknownClient),
             ("invalid_app_access", "user is not admin approved to access this app", TokenRejection::NotAdminApproved),
             ("unsupported_grant_type", "grant type not supported", TokenRejection::Other("unsupported_grant_type".into())),
