@@ -74,19 +74,15 @@ impl RowBatches {
                 self.decoder.push(&piece, &mut self.rows)
             }
             Ok(None) => {
-                let received = self.decoder.finish(&mut self.rows)?;
+                self.decoder.finish(self.expected, &mut self.rows)?;
                 self.body = Body::Complete;
-                if received == self.expected { Ok(()) } else { Err(self.truncated()) }
+                Ok(())
             }
             Err(error) => {
                 tracing::warn!(%error, received = self.decoder.rows(), expected = self.expected, "a results page broke off");
-                Err(self.truncated())
+                Err(SalesforceError::PageTruncated { expected: self.expected, received: self.decoder.rows() })
             }
         }
-    }
-
-    fn truncated(&self) -> SalesforceError {
-        SalesforceError::PageTruncated { expected: self.expected, received: self.decoder.rows() }
     }
 }
 

@@ -102,21 +102,21 @@ impl PageDecoder {
         Ok(())
     }
 
-    /// Ends the page, whose last line may lack its line feed; gives the number of data rows.
+    /// Ends the page and holds its row count against the announced one. The last line may lack its line feed only after a
+    /// closing quote: anything else could be the beginning of a longer value.
     ///
     /// # Errors
-    /// As [`Self::push`]; [`SalesforceError::CsvMalformed`] if the page ends inside a quoted field.
-    pub fn finish(&mut self, rows: &mut Vec<Row>) -> Result<u64, SalesforceError> {
-        match self.state {
-            State::RecordStart => {}
-            State::Quoted => return Err(self.malformed("the page ends inside a quoted field")),
-            State::ReturnSeen => return Err(self.malformed("the page ends with a carriage return")),
-            State::FieldStart | State::Unquoted | State::QuoteSeen => {
-                self.end_field()?;
-                self.end_record(rows)?;
-            }
+    /// [`SalesforceError::PageTruncated`] if the page ends inside a record or has another number of rows; as [`Self::push`].
+    pub fn finish(&mut self, expected: u64, rows: &mut Vec<Row>) -> Result<(), SalesforceError> {
+        if self.state == State::QuoteSeen {
+            self.end_field()?;
+            self.end_record(rows)?;
         }
-        Ok(self.rows)
+        if self.state == State::RecordStart && self.rows == expected {
+            Ok(())
+        } else {
+            Err(SalesforceError::PageTruncated { expected, received: self.rows })
+        }
     }
 
     fn enter(&mut self, state: State) -> usize {
@@ -272,14 +272,13 @@ mod tests {
         schema(&[("Id", FieldType::Reference), ("City", FieldType::Text), ("Score__c", FieldType::Number)])
     }
 
-    fn decode(schema: &ObjectSchema, page: &[u8], piece: usize) -> Result<Vec<Row>, SalesforceError> {
-        let mut decoder = PageDecoder::new(schema);
+    fn decode(page: &[u8], piece: usize, announced: u64) -> Result<Vec<Row>, SalesforceError> {
+        let mut decoder = PageDecoder::new(&three_columns());
         let mut rows = Vec::new();
         for piece in page.chunks(piece) {
             decoder.push(piece, &mut rows)?;
         }
-        let counted = decoder.finish(&mut rows)?;
-        assert_eq!(counted, rows.len() as u64);
+        decoder.finish(announced, &mut rows)?;
         Ok(rows)
     }
 
@@ -298,22 +297,34 @@ mod tests {
             vec![text("d"), text("\u{1F600}"), Value::Number(7.0)],
         ];
         for piece in 1..=page.len() {
-            assert_eq!(decode(&three_columns(), page.as_bytes(), piece).unwrap(), expected, "pieces of {piece}");
+            assert_eq!(decode(page.as_bytes(), piece, 4).unwrap(), expected, "pieces of {piece}");
         }
-        assert_eq!(decode(&three_columns(), b"\"Id\",\"City\",\"Score__c\"\n", 9).unwrap(), Vec::<Row>::new());
-        assert_eq!(decode(&three_columns(), b"", 1).unwrap(), Vec::<Row>::new());
+        assert_eq!(decode(b"\"Id\",\"City\",\"Score__c\"\n", 9, 0).unwrap(), Vec::<Row>::new());
+        assert_eq!(decode(b"", 1, 0).unwrap(), Vec::<Row>::new());
+    }
+
+    #[test]
+    fn a_page_cut_anywhere_before_its_last_line_feed_is_not_taken_for_whole() {
+        let page = "\"Id\",\"City\",\"Score__c\"\n\"a\",\"say \"\"hi\"\"\",\"1\"\n\"b\",\"Bergen\r\nNord\",\"22\"\r\n".as_bytes();
+        let whole = page.len() - 2;
+        assert_eq!(decode(&page[..whole], 7, 2).map(|rows| rows.len()), Ok(2), "a last line may lack its end");
+        for cut in 0..whole {
+            let error = decode(&page[..cut], 7, 2).unwrap_err();
+            let cut_short = matches!(error, SalesforceError::PageTruncated { expected: 2, received: 0..=1 });
+            let misread = matches!(error, SalesforceError::CsvMalformed { .. });
+            assert!(cut_short || misread, "cut at {cut}: {error}");
+        }
+        assert!(matches!(decode(page, 7, 1), Err(SalesforceError::PageTruncated { expected: 1, received: 2 })));
     }
 
     #[test]
     fn mangled_pages_are_errors_that_name_the_row_and_no_value() {
-        let malformed =
-            |body: &str| decode(&three_columns(), format!("Id,City,Score__c\nx,y,1\n{body}").as_bytes(), 5).unwrap_err();
+        let malformed = |body: &str| decode(format!("Id,City,Score__c\nx,y,1\n{body}").as_bytes(), 5, 2).unwrap_err();
         for (body, reason) in [
             ("a,\"ada\"x,1\n", "text after a closing quote"),
             ("a,ad\"a,1\n", "a quote inside an unquoted field"),
             ("a,ada\n", "fewer fields than the header"),
             ("a,ada,1,2\n", "more fields than the header"),
-            ("a,\"ada,1\nb,bob,2\n", "the page ends inside a quoted field"),
             ("a,ada\r,1\n", "a carriage return without a line feed"),
             ("\n", "fewer fields than the header"),
         ] {
@@ -328,7 +339,7 @@ mod tests {
     fn bytes_that_are_not_utf8_are_found_even_when_two_fields_make_a_character() {
         for row in [&b"a,\xff,1\n"[..], b"\"\xc3\",\"\xa9\",\"1\"\n"] {
             let page = [b"Id,City,Score__c\n", row].concat();
-            assert_eq!(decode(&three_columns(), &page, 4).unwrap_err(), SalesforceError::NotUtf8 { row: 1 });
+            assert_eq!(decode(&page, 4, 1).unwrap_err(), SalesforceError::NotUtf8 { row: 1 });
         }
     }
 
@@ -336,16 +347,16 @@ mod tests {
     fn a_field_may_have_131072_characters_and_not_one_more() {
         let page = |characters: usize, c: char| format!("Id,City,Score__c\na,\"{}\",1\n", String::from(c).repeat(characters));
         for c in ['x', 'ß', '\u{1F600}'] {
-            let rows = decode(&three_columns(), page(MAX_FIELD_CHARACTERS, c).as_bytes(), 8192).unwrap();
+            let rows = decode(page(MAX_FIELD_CHARACTERS, c).as_bytes(), 8192, 1).unwrap();
             assert!(matches!(&rows[0][1], Value::Text(t) if t.chars().count() == MAX_FIELD_CHARACTERS));
-            let error = decode(&three_columns(), page(MAX_FIELD_CHARACTERS + 1, c).as_bytes(), 8192).unwrap_err();
+            let error = decode(page(MAX_FIELD_CHARACTERS + 1, c).as_bytes(), 8192, 1).unwrap_err();
             assert_eq!(error, SalesforceError::FieldTooLong { row: 1, field: "City".into() });
         }
     }
 
     #[test]
     fn the_header_must_be_the_requested_columns_in_their_order() {
-        let header = |names: &str| match decode(&three_columns(), format!("{names}\na,b,1\n").as_bytes(), 100).unwrap_err() {
+        let header = |names: &str| match decode(format!("{names}\na,b,1\n").as_bytes(), 100, 1).unwrap_err() {
             SalesforceError::ColumnMismatch(mismatch) => mismatch,
             other => panic!("{other}"),
         };
