@@ -1,0 +1,112 @@
+//! What travels between a saga and its steps, whatever the saga.
+
+use leadline_domain::{Code, OperationRef, OperationState};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
+
+/// The epoch under which a run's steps write, until a run can be taken up again after its undo.
+pub const FIRST_EPOCH: u32 = 1;
+
+/// The ledger's name for what the accepting transaction did before the saga began.
+pub const ACCEPTANCE: &str = "acceptance";
+
+/// The input of every step and of every undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepInput<P> {
+    pub operation: OperationRef,
+    /// The step's name in the ledger. For an undo: the name of the step that it undoes.
+    pub step: String,
+    pub epoch: u32,
+    pub params: P,
+}
+
+/// How a run begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beginning {
+    Run,
+    /// The operation has ended before, in a run that Temporal no longer knows. Nothing is to be done.
+    Ended(OperationState),
+}
+
+/// A change of the operation's visible state while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChange {
+    pub state: OperationState,
+    /// Grows with every change of one run, so that a late write never overwrites a newer one.
+    pub sequence: i64,
+    /// Why the run waits or undoes.
+    pub code: Option<Code>,
+    pub message: Option<String>,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Succeeded {
+        result: Json,
+        /// Someone asked for a cancel once the pivot was passed.
+        late_cancel: bool,
+    },
+    Failed {
+        code: Code,
+        message: String,
+    },
+    Cancelled,
+}
+
+impl Ending {
+    pub fn state(&self) -> OperationState {
+        match self {
+            Self::Succeeded { .. } => OperationState::Succeeded,
+            Self::Failed { .. } => OperationState::Failed,
+            Self::Cancelled => OperationState::Cancelled,
+        }
+    }
+}
+
+/// What became of a pivot whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// It took effect, with this result.
+    Happened(Json),
+    /// It did not, and its epoch is closed: it never will.
+    Refused,
+    /// A vendor was asked and its answer is not known. Only asking again can tell.
+    Unknown,
+}
+
+/// The steps that keep the operation's row; every saga runs them.
+pub struct OperationSteps;
+
+#[activity_definitions]
+impl OperationSteps {
+    /// Marks the operation as running under this run.
+    #[activity(name = "begin_operation")]
+    pub fn begin_operation(_: StepInput<()>) -> Result<Beginning, ActivityError> {
+        unimplemented!()
+    }
+
+    #[activity(name = "record_state")]
+    pub fn record_state(_: StepInput<StateChange>) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// The one closing write.
+    #[activity(name = "close_operation")]
+    pub fn close_operation(_: StepInput<Ending>) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Decides, once and for all, whether the named pivot took effect.
+    #[activity(name = "settle_pivot")]
+    pub fn settle_pivot(_: StepInput<()>) -> Result<Settlement, ActivityError> {
+        unimplemented!()
+    }
+}
+
+pub use operation_steps::{BeginOperation, CloseOperation, RecordState, SettlePivot};

@@ -1,0 +1,64 @@
+//! The sagas of leadline, one file each, and the core that they stand on.
+//!
+//! Everything here is deterministic and does no I/O: a workflow is replayed from its history, after a crash and by every new
+//! build, and must then do what it did before. Effects live in the steps that the sagas declare and that the crate above
+//! carries out. `clippy.toml` beside this crate names what workflow code must not call.
+
+#![expect(clippy::unimplemented, reason = "the SDK's macro wants this body in the declaration of an activity")]
+
+mod call;
+pub mod envelope;
+pub mod export_dataset;
+pub mod lane;
+pub mod limits;
+pub mod onboard_tenant;
+pub mod predict_async;
+pub mod promote_model;
+pub mod saga;
+mod step;
+pub mod stop;
+pub mod train_model;
+
+use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
+
+pub use envelope::StepInput;
+pub use lane::{COMPUTE_QUEUE, EXTRACTION_QUEUE, Lane, SAGA_QUEUE};
+pub use limits::Limits;
+
+use crate::{
+    export_dataset::ExportDatasetSaga, onboard_tenant::OnboardTenantSaga, predict_async::PredictAsyncSaga,
+    promote_model::PromoteModelSaga, train_model::TrainModelSaga,
+};
+
+/// Registers every saga with a worker.
+///
+/// # Errors
+/// When the worker already has a workflow of one of the names.
+pub fn register(options: &mut WorkerOptions, limits: Limits) -> Result<(), WorkflowRegistrationError> {
+    options
+        .register_workflow_with_factory::<OnboardTenantSaga, _>(move || OnboardTenantSaga { limits })?
+        .register_workflow_with_factory::<ExportDatasetSaga, _>(move || ExportDatasetSaga { limits })?
+        .register_workflow_with_factory::<TrainModelSaga, _>(move || TrainModelSaga { limits })?
+        .register_workflow_with_factory::<PromoteModelSaga, _>(move || PromoteModelSaga { limits })?
+        .register_workflow_with_factory::<PredictAsyncSaga, _>(move || PredictAsyncSaga { limits })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use leadline_domain::OperationKind;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_operation_has_a_workflow_of_its_name() {
+        let mut options = WorkerOptions::new(SAGA_QUEUE).build();
+        register(&mut options, Limits::default()).unwrap();
+        let definitions = options.workflows();
+        let registered: BTreeSet<_> = definitions.workflow_definitions().map(|d| d.workflow_type.clone()).collect();
+        let kinds: BTreeSet<_> = OperationKind::ALL.iter().map(|k| k.as_str().to_owned()).collect();
+        assert_eq!(registered, kinds);
+    }
+}
