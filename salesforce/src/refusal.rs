@@ -157,7 +157,7 @@ pub(crate) fn token_refusal(status: u16, body: &[u8]) -> SalesforceError {
         _ if says("audience") => TokenRejection::WrongAudience,
         _ if says("ip restricted") || says("login hours") => TokenRejection::OutsideLoginPolicy,
         _ if says("expired authorization code") => TokenRejection::AssertionExpired,
-        _ if says("authentication failure") || says("inactive") || says("expired access") => {
+        _ if says("authentication failure") || says("invalid assertion") || says("inactive") || says("expired access") => {
             TokenRejection::AuthenticationFailure
         }
         other => TokenRejection::Other(clean_code(other)),
@@ -249,6 +249,7 @@ mod tests {
             ("invalid_grant", "audience is invalid", TokenRejection::WrongAudience),
             ("invalid_grant", "expired authorization code", TokenRejection::AssertionExpired),
             ("invalid_grant", "authentication failure - Invalid Password", TokenRejection::AuthenticationFailure),
+            ("invalid_grant", "invalid assertion", TokenRejection::AuthenticationFailure),
             ("invalid_grant", "expired access/refresh token", TokenRejection::AuthenticationFailure),
             ("invalid_grant", "ip restricted or invalid login hours", TokenRejection::OutsideLoginPolicy),
             ("invalid_client_id", "client identifier invalid", TokenRejection::UnknownClient),
