@@ -1,0 +1,208 @@
+//! Fields that know the answer: excluded, or flagged for a person.
+//!
+//! A CRM record is read as it stands today, so a field that was written together with the outcome, or because of it, looks
+//! like the best predictor there is and will be empty when a prediction is wanted. Each field is judged alone, on the
+//! training part, in three ways:
+//!
+//! 1. **Gives the answer away.** Its single-field AUC is at least [`ANSWER_AUC`]. No field that is known beforehand orders
+//!    outcomes almost perfectly by itself; what does is the outcome under another name. Excluded.
+//! 2. **Filled only once the outcome is known.** Among the rows where it is filled (or where it is empty), practically all
+//!    ([`PURE`]) have the same outcome, they are at least [`MIN_PURE_ROWS`], and by chance this would happen with a
+//!    probability below e^-[`PURE_SURPRISE`]. A loss reason filled for half of the lost deals has a modest AUC and is
+//!    caught here. Excluded. The same for one of its values, when the outcome in question is the rarer one: a stage that
+//!    only won deals have. A value without any positive among few positives is ordinary (nobody on that island ever
+//!    bought) and is left alone.
+//! 3. **Suspiciously strong alone.** Its AUC is at least [`FLAG_AUC`], or at least [`FLAG_FLOOR_AUC`] and its distance
+//!    from 0.5 at least [`FLAG_RATIO`] times that of the next field. Flagged, and kept until a person decides: a good
+//!    predictor and a leak look alike from here (the duration of the very call that closed the deal).
+//!
+//! The AUC of a field is that of target rates by value (numbers and dates: by quantile), computed out of fold, so that a
+//! field of thousands of values cannot look strong by memorising labels: for pure noise the expectation is 0.5 or less.
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::PredictionDefinition;
+use crate::encoder::is_text;
+use crate::frame::Frame;
+use crate::metrics::group_auc;
+use crate::population::{FOLDS, Population, Sample};
+use crate::record::Cell;
+
+pub const ANSWER_AUC: f64 = 0.99;
+pub const FLAG_AUC: f64 = 0.85;
+pub const FLAG_FLOOR_AUC: f64 = 0.70;
+pub const FLAG_RATIO: f64 = 1.5;
+pub const PURE: f64 = 0.995;
+pub const MIN_PURE_ROWS: f64 = 50.0;
+pub const PURE_SURPRISE: f64 = 28.0; // e^-28 is below 1e-12: beyond chance however many fields and values are looked at.
+
+/// Quantile groups of numbers, dates and lengths.
+const QUANTILES: usize = 50;
+/// Pseudo-rows with the base rate that smooth a group's rate.
+const SMOOTHING_ROWS: f64 = 10.0;
+
+/// What a field gives away by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeakCheck {
+    pub field: String,
+    /// Out-of-fold AUC of the field alone.
+    pub single_field_auc: f64,
+    pub finding: Finding,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Finding {
+    Clean,
+    /// Suspiciously strong alone.
+    Flagged { reason: String },
+    /// Gives the answer away, or is filled only once it is known.
+    Leak { reason: String },
+}
+
+/// Checks every field that is not excluded by nature, those that a person excluded or kept included.
+pub fn check_leaks(frame: &Frame, definition: &PredictionDefinition, population: &Population) -> Vec<LeakCheck> {
+    let sample = &population.training;
+    let base_rate = sample.positives() as f64 / sample.len() as f64;
+    let fields = frame.schema().fields.iter().enumerate();
+    let checked = fields.filter(|(_, field)| definition.excluded_by_nature(&field.name).is_none());
+    let mut checks: Vec<LeakCheck> = checked
+        .map(|(column, field)| {
+            let groups = Groups::of(frame, column, sample, &population.folds);
+            let single_field_auc = groups.auc(base_rate);
+            let finding = match groups.answer(single_field_auc, base_rate) {
+                Some(reason) => Finding::Leak { reason },
+                None => Finding::Clean,
+            };
+            LeakCheck { field: field.name.clone(), single_field_auc, finding }
+        })
+        .collect();
+    flag_strong_fields(definition, &mut checks);
+    checks
+}
+
+/// The next field is the strongest of those that are not leaks, not written by the outcome, and weaker.
+fn flag_strong_fields(definition: &PredictionDefinition, checks: &mut [LeakCheck]) {
+    let clean = |c: &LeakCheck| c.finding == Finding::Clean && !definition.outcome_fields.contains(&c.field);
+    let mut strengths: Vec<f64> = checks.iter().filter(|c| clean(c)).map(|c| c.single_field_auc - 0.5).collect();
+    strengths.sort_by(|a, b| b.total_cmp(a));
+    for check in checks.iter_mut().filter(|c| clean(c)) {
+        let (auc, strength) = (check.single_field_auc, check.single_field_auc - 0.5);
+        let next = strengths.iter().copied().find(|&s| s < strength).unwrap_or(0.0).max(0.0);
+        if auc >= FLAG_AUC {
+            let reason = format!("orders the outcomes with an AUC of {auc:.3} all by itself");
+            check.finding = Finding::Flagged { reason };
+        } else if auc >= FLAG_FLOOR_AUC && strength >= FLAG_RATIO * next {
+            let reason = format!("AUC {auc:.3} by itself, where the next field reaches {:.3}", next + 0.5);
+            check.finding = Finding::Flagged { reason };
+        }
+    }
+}
+
+/// Rows and positives by group of values and fold. The last group holds the nulls.
+struct Groups {
+    counts: Vec<[(f64, f64); FOLDS as usize]>,
+    /// For texts whose content was kept, one group is one value.
+    by_value: bool,
+}
+
+impl Groups {
+    fn of(frame: &Frame, column: usize, sample: &Sample, folds: &[u8]) -> Self {
+        let (groups, number) = group_rows(frame, column, sample);
+        let mut counts = vec![[(0.0, 0.0); FOLDS as usize]; number + 1];
+        for ((group, label), &fold) in groups.iter().zip(&sample.labels).zip(folds) {
+            let cell = &mut counts[group.unwrap_or(number)][usize::from(fold)];
+            cell.0 += 1.0;
+            cell.1 += label;
+        }
+        let by_value = is_text(frame.schema().fields[column].field_type) && frame.keeps_content(column);
+        Self { counts, by_value }
+    }
+
+    fn auc(&self, base_rate: f64) -> f64 {
+        let mut scored = Vec::with_capacity(self.counts.len() * usize::from(FOLDS));
+        for group in &self.counts {
+            let (rows, positives) = total(group);
+            for &(n, pos) in group.iter().filter(|(n, _)| *n > 0.0) {
+                let rate = (positives - pos + SMOOTHING_ROWS * base_rate) / (rows - n + SMOOTHING_ROWS);
+                scored.push((rate, pos, n - pos));
+            }
+        }
+        group_auc(scored)
+    }
+
+    /// Why the field is a leak, if it is one.
+    fn answer(&self, auc: f64, base_rate: f64) -> Option<String> {
+        if auc >= ANSWER_AUC {
+            return Some(format!("gives the outcome away by itself: AUC {auc:.4}"));
+        }
+        let (values, nulls) = self.counts.split_at(self.counts.len() - 1);
+        let empty = total(&nulls[0]);
+        let filled = values.iter().map(total).fold((0.0, 0.0), |sum, g| (sum.0 + g.0, sum.1 + g.1));
+        if empty.0 > 0.0 && filled.0 > 0.0 {
+            for (what, rows) in [("filled", filled), ("empty", empty)] {
+                if let Some(outcome) = pure(rows, base_rate) {
+                    let others = if what == "filled" { empty } else { filled };
+                    return Some(format!(
+                        "known only with the outcome: {:.0} rows where it is {what} are all {outcome}, against {:.1} % positive elsewhere",
+                        rows.0,
+                        100.0 * others.1 / others.0
+                    ));
+                }
+            }
+        }
+        let rarer = if base_rate <= 0.5 { "positive" } else { "negative" };
+        let telling = |group: &[(f64, f64); FOLDS as usize]| pure(total(group), base_rate) == Some(rarer);
+        let count = if self.by_value { values.iter().filter(|group| telling(group)).count() } else { 0 };
+        (count > 0).then(|| format!("{count} of its values occur only with a {rarer} outcome"))
+    }
+}
+
+fn total(group: &[(f64, f64); FOLDS as usize]) -> (f64, f64) {
+    group.iter().fold((0.0, 0.0), |sum, fold| (sum.0 + fold.0, sum.1 + fold.1))
+}
+
+/// The outcome that practically all of these rows have, if that cannot be chance.
+fn pure((rows, positives): (f64, f64), base_rate: f64) -> Option<&'static str> {
+    if rows < MIN_PURE_ROWS {
+        return None;
+    }
+    let share = positives / rows;
+    if share >= PURE && -base_rate.ln() * rows > PURE_SURPRISE {
+        Some("positive")
+    } else if 1.0 - share >= PURE && -(1.0 - base_rate).ln() * rows > PURE_SURPRISE {
+        Some("negative")
+    } else {
+        None
+    }
+}
+
+/// The group of each row (`None`: null) and the number of groups.
+fn group_rows(frame: &Frame, column: usize, sample: &Sample) -> (Vec<Option<usize>>, usize) {
+    if let Some((codes, levels)) = frame.levels(column) {
+        let code = |&row: &u32| Some(codes[row as usize] as usize).filter(|&c| c < levels.len());
+        return (sample.rows.iter().map(code).collect(), levels.len());
+    }
+    let number = |&row: &u32| match frame.cell(column, row as usize) {
+        Cell::Null | Cell::Text(_) => None,
+        Cell::Boolean(b) => Some(f64::from(u8::from(b))),
+        Cell::Number(n) => Some(n),
+        Cell::Length(n) => Some(f64::from(n)),
+        Cell::Day(day) => Some(f64::from(day)),
+        Cell::Instant(ms) => Some(ms as f64),
+    };
+    let numbers: Vec<Option<f64>> = sample.rows.iter().map(number).collect();
+    let cuts = quantile_cuts(numbers.iter().flatten().copied().collect(), QUANTILES);
+    let group = |n: &Option<f64>| n.map(|n| cuts.partition_point(|&cut| cut <= n));
+    (numbers.iter().map(group).collect(), cuts.len() + 1)
+}
+
+/// Up to `parts - 1` strictly ascending inner quantiles; a value equal to a cut lies above it.
+pub(crate) fn quantile_cuts(mut values: Vec<f64>, parts: usize) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    let Some(&least) = values.first() else { return Vec::new() };
+    let at = |part: usize| values[part * values.len() / parts];
+    let mut cuts: Vec<f64> = (1..parts).map(at).filter(|&cut| cut > least).collect();
+    cuts.dedup();
+    cuts
+}
