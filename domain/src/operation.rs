@@ -167,6 +167,8 @@ pub struct PredictAsync {
     /// Name of the prediction definition whose model answers.
     pub definition: String,
     pub record_id: Option<String>,
+    /// The request brought fields. A claim that is gone is then an error, and not a request without fields.
+    pub has_fields: bool,
     pub write_back: bool,
 }
 

@@ -26,9 +26,12 @@ pub struct StepInput<P> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beginning {
-    Run,
+    Run {
+        /// Of the operation's row; the run's own changes go on from there.
+        sequence: i64,
+    },
     /// The operation has ended before, in a run that Temporal no longer knows. Nothing is to be done.
-    Ended(OperationState),
+    Ended { state: OperationState },
 }
 
 /// A change of the operation's visible state while it runs.

@@ -70,8 +70,8 @@ pub async fn run<W, P>(
 ) -> WorkflowResult<Json> {
     let mut saga = Saga::new(ctx, limits, input.operation);
     match saga.begin().await {
-        Ok(Beginning::Run) => {}
-        Ok(Beginning::Ended(state)) => return Ok(json!({ "already": state })),
+        Ok(Beginning::Run { sequence }) => saga.sequence = sequence,
+        Ok(Beginning::Ended { state }) => return Ok(json!({ "already": state })),
         Err(failure) => return Err(report(&failure).into()),
     }
     let told = story(&mut saga, input.params).await;
