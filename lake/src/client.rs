@@ -22,7 +22,7 @@ use crate::LakeError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Of one attempt, the transfer of a part included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 3;
 /// The region whose buckets are made without naming it.
 const DEFAULT_REGION: &str = "us-east-1";
 

@@ -49,7 +49,15 @@ impl Lake {
             }
         }
         // It may be this call's own first attempt, whose answer was lost.
-        if self.get(key).await? == body { Ok(false) } else { Err(LakeError::AlreadyExists { what: key.to_string() }) }
+        match self.get(key).await {
+            Ok(found) if found == body => Ok(false),
+            Ok(_) => Err(LakeError::AlreadyExists { what: key.to_string() }),
+            Err(LakeError::NotFound { .. }) => {
+                let cause = "an object that stood there was removed meanwhile".to_owned();
+                Err(LakeError::Unreachable { action: "write", what: key.to_string(), cause })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The whole object, in memory: for manifests and artifacts, not for parts.

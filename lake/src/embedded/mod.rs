@@ -1,10 +1,10 @@
 //! The S3 that `leadline dev` and the tests run: a loopback server over a directory.
 //!
-//! s3s speaks the protocol and checks signatures; the storage behind it is our own. s3s-fs was measured first and is not used:
-//! its conditional puts are not atomic (of 20 at once, 10 succeeded); it names side files after the whole key, so that long
-//! keys cannot be stored; it shows a body before it has checked its digest; a failed completion destroys the upload; a
-//! multipart object keeps the checksums of the object that it replaced, so that clients refuse to read it; and a listing
-//! fails when a file vanishes under it. Wrapping it would have meant to replace each of its operations.
+//! s3s speaks the protocol and checks signatures; the storage behind it is our own. s3s-fs 0.14.1 is not used: its conditional
+//! puts are not atomic (of 20 at once, 10 succeeded), and its source shows more that no wrapper around it can mend. It names
+//! side files after the whole key in base64, so that keys of some 150 bytes cannot be stored; it renames a body into place
+//! before it has checked its digest; a failed completion destroys its upload; a multipart object keeps the checksums of the
+//! object that it replaces; a listing reads the whole bucket and fails when a file vanishes meanwhile; `a` and `a/b` collide.
 //!
 //! State survives the end of the process, however it ends. It is not synced to disk: a power cut may lose or tear the last
 //! objects, and a torn one is refused. File names keep their case, so the directory has to lie on a file system that does too.
