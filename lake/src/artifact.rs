@@ -40,15 +40,15 @@ impl Lake {
         Ok(ArtifactInfo { key: key.as_str().to_owned(), bytes, sha256 })
     }
 
-    /// The content of a tenant's artifact, checked.
+    /// The content of a tenant's artifact by its key and its SHA-256 in hex, checked.
     ///
     /// # Errors
     /// [`LakeError::NotFound`], [`LakeError::Corrupt`] when it has changed, [`LakeError::Invalid`] for a key of another
     /// tenant, and those of the connection.
-    pub async fn get_artifact(&self, tenant: &TenantId, artifact: &ArtifactInfo) -> Result<Bytes, LakeError> {
-        let key = Prefix::tenant(tenant).parse(&artifact.key)?;
+    pub async fn get_artifact(&self, tenant: &TenantId, key: &str, sha256: &str) -> Result<Bytes, LakeError> {
+        let key = Prefix::tenant(tenant).parse(key)?;
         let body = self.get(&key).await?;
-        if hex::encode(Sha256::digest(&body)) != artifact.sha256 {
+        if hex::encode(Sha256::digest(&body)) != sha256 {
             return Err(LakeError::corrupt(key, "its SHA-256 is not the registered one"));
         }
         Ok(body)
