@@ -1,11 +1,20 @@
 -- Tenants, their consent, their secrets and the keys that reach them.
 --
 -- Row-level security is FORCEd everywhere: a query sees the rows of the tenant named by the transaction-local setting
--- `leadline.tenant`, and none when it is not set. `leadline_operator` sees all tenants. The roles exist before the first
--- migration runs (`leadline migrate` makes them), since roles belong to the cluster and not to the database.
+-- `leadline.tenant`, and none when it is not set. `leadline_operator` sees all tenants, or the one tenant that its transaction
+-- names. The roles exist before the first migration runs (`leadline migrate` makes them), since roles belong to the cluster and
+-- not to the database.
 
-CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE AS
+-- Only the owner makes things here: a table or function of the same name in front of ours would take their place.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO leadline_tenant, leadline_operator;
+
+-- After a transaction that set it, a connection reads the setting as an empty text.
+CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS
 $$ SELECT nullif(current_setting('leadline.tenant', true), '') $$;
+
+CREATE FUNCTION utc_today() RETURNS date LANGUAGE sql STABLE PARALLEL SAFE AS
+$$ SELECT (now() AT TIME ZONE 'UTC')::date $$;
 
 -- One policy for the tenant's own rows, one for operators; every table of tenants gets both.
 CREATE PROCEDURE isolate_tenants(target regclass) LANGUAGE plpgsql AS $$
@@ -13,7 +22,7 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
     EXECUTE format('CREATE POLICY own_tenant ON %s TO leadline_tenant USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant())', target);
-    EXECUTE format('CREATE POLICY every_tenant ON %s TO leadline_operator USING (true) WITH CHECK (true)', target);
+    EXECUTE format('CREATE POLICY any_tenant ON %s TO leadline_operator USING (current_tenant() IS NULL OR tenant_id = current_tenant()) WITH CHECK (current_tenant() IS NULL OR tenant_id = current_tenant())', target);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO leadline_tenant, leadline_operator', target);
 END $$;
 

@@ -26,7 +26,7 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_by_tenant ON operations (tenant_id, created_at DESC, operation_id DESC);
 CREATE INDEX operations_by_time ON operations (created_at DESC, operation_id DESC);
-CREATE INDEX operations_to_start ON operations (created_at) WHERE state = 'accepted';
+CREATE INDEX operations_to_start ON operations (created_at) WHERE state = 'accepted' AND run_id IS NULL;
 CALL isolate_tenants('operations');
 
 CREATE FUNCTION refuse_change_of_ended_operation() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -46,11 +46,16 @@ CREATE TABLE idempotency_keys (
     method       text NOT NULL,
     key_hash     bytea NOT NULL,
     body_hash    bytea NOT NULL,
-    operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE,
+    -- deferred: the key is claimed first, since concurrent calls wait for it, and the operation is written after it
+    operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, method, key_hash)
 );
+CREATE INDEX idempotency_keys_by_operation ON idempotency_keys (operation_id);
 CALL isolate_tenants('idempotency_keys');
+-- An operator's transaction that names a tenant still reaches the keys of calls that no tenant makes.
+CREATE POLICY operator_calls ON idempotency_keys TO leadline_operator
+    USING (tenant_id = 'operator') WITH CHECK (tenant_id = 'operator');
 
 -- One row for each step and epoch. An effect commits together with its row, and only while the epoch is open; an undo
 -- closes the epoch first, so that an attempt that wakes up later changes nothing.
@@ -58,7 +63,7 @@ CREATE TABLE step_ledger (
     tenant_id    text NOT NULL,
     operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE,
     step         text NOT NULL,
-    epoch        integer NOT NULL DEFAULT 1,
+    epoch        bigint NOT NULL,
     state        text NOT NULL CHECK (state IN ('open', 'done', 'closed', 'undone')),
     -- small facts that the undo or a repeat needs: ids, keys, counts
     facts        jsonb NOT NULL DEFAULT '{}',
@@ -78,6 +83,8 @@ CREATE TABLE audit_log (
     detail       jsonb NOT NULL DEFAULT '{}',
     at           timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX audit_log_by_operation ON audit_log (operation_id, audit_id);
+CREATE INDEX audit_log_by_tenant ON audit_log (tenant_id, audit_id);
 CALL isolate_tenants('audit_log');
 REVOKE UPDATE, DELETE ON audit_log FROM leadline_tenant, leadline_operator;
 
@@ -87,6 +94,8 @@ CREATE TABLE api_budgets (
     day         date NOT NULL,
     allowed     bigint NOT NULL,
     used        bigint NOT NULL DEFAULT 0,
+    -- what the vendor last said is left for the whole org, less the calls made since
+    vendor_remaining bigint,
     PRIMARY KEY (tenant_id, day)
 );
 CALL isolate_tenants('api_budgets');
@@ -100,6 +109,7 @@ CREATE TABLE api_reservations (
     released_at  timestamptz,
     PRIMARY KEY (operation_id)
 );
+CREATE INDEX api_reservations_outstanding ON api_reservations (tenant_id) WHERE released_at IS NULL;
 CALL isolate_tenants('api_reservations');
 
 -- Fields sent with an asynchronous prediction, and prior values kept for an undo: out of every history, with an expiry.
@@ -111,4 +121,5 @@ CREATE TABLE claims (
     expires_at   timestamptz NOT NULL,
     PRIMARY KEY (operation_id, purpose)
 );
+CREATE INDEX claims_by_expiry ON claims (expires_at);
 CALL isolate_tenants('claims');

@@ -25,7 +25,7 @@ CALL isolate_tenants('datasets');
 CREATE TABLE export_parts (
     tenant_id    text NOT NULL REFERENCES tenants ON DELETE CASCADE,
     operation_id text NOT NULL,
-    epoch        integer NOT NULL,
+    epoch        bigint NOT NULL,
     part         integer NOT NULL,
     -- the locator that this part was read from; null for the first page
     locator      text,
@@ -74,6 +74,7 @@ CREATE TABLE models (
     model_id        text PRIMARY KEY,
     operation_id    text NOT NULL UNIQUE,
     definition_name text NOT NULL,
+    object          text NOT NULL,
     definition      jsonb NOT NULL,
     training        jsonb NOT NULL,
     state           text NOT NULL DEFAULT 'draft'
@@ -91,7 +92,8 @@ CREATE TABLE models (
     created_at      timestamptz NOT NULL DEFAULT now(),
     trained_at      timestamptz,
     promoted_at     timestamptz,
-    CHECK (state NOT IN ('staged', 'production', 'archived') OR (artifact_key IS NOT NULL AND artifact_digest IS NOT NULL))
+    CHECK (state NOT IN ('staged', 'production', 'archived')
+           OR (artifact_key IS NOT NULL AND artifact_digest IS NOT NULL AND schema_hash IS NOT NULL))
 );
 CREATE INDEX models_by_tenant ON models (tenant_id, created_at DESC, model_id DESC);
 CREATE UNIQUE INDEX one_model_in_production ON models (tenant_id, definition_name) WHERE state = 'production';

@@ -1,0 +1,149 @@
+//! Operations: what was asked, how far it is, and how it ended.
+//!
+//! The row is written before Temporal is called and outlives Temporal's retention. While the workflow runs, the row follows it:
+//! updates carry a sequence and never go back, and what has ended never changes again (a trigger holds that too).
+
+mod accept;
+mod course;
+
+pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
+pub use course::{Closing, CourseUpdate, close, progress, record_start, request_cancel, to_start, update_state};
+
+use chrono::{DateTime, Utc};
+use leadline_domain::{Code, OperationId, OperationKind, OperationRef, OperationState, TenantId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use sqlx::{FromRow, Row as _, postgres::PgRow};
+
+use crate::{
+    Page, PageRequest, Result, StoreError, Transact,
+    paging::Cursor,
+    row::{json_opt, parsed, parsed_opt},
+};
+
+/// How far the current step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is counted: rows, trials, calls.
+    pub unit: String,
+    pub done: i64,
+    /// `None` while it is unknown.
+    pub total: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    pub id: OperationId,
+    pub tenant: TenantId,
+    pub kind: OperationKind,
+    pub state: OperationState,
+    /// Of the latest [`CourseUpdate`] that was applied.
+    pub sequence: i64,
+    /// The saga's parameters, as its workflow receives them.
+    pub params: Json,
+    pub result: Option<Json>,
+    pub step: Option<String>,
+    pub progress: Option<Progress>,
+    pub code: Option<Code>,
+    pub message: Option<String>,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub requested_by: String,
+    pub consent_version: Option<i64>,
+    pub workflow_id: String,
+    pub run_id: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Operation {
+    pub fn reference(&self) -> OperationRef {
+        OperationRef { tenant: self.tenant.clone(), operation: self.id.clone(), kind: self.kind }
+    }
+}
+
+impl FromRow<'_, PgRow> for Operation {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: parsed(row, "operation_id")?,
+            tenant: parsed(row, "tenant_id")?,
+            kind: parsed(row, "kind")?,
+            state: parsed(row, "state")?,
+            sequence: row.try_get("sequence")?,
+            params: row.try_get("params")?,
+            result: row.try_get("result")?,
+            step: row.try_get("step")?,
+            progress: json_opt(row, "progress")?,
+            code: parsed_opt(row, "code")?,
+            message: row.try_get("message")?,
+            cancel_requested_at: row.try_get("cancel_requested_at")?,
+            requested_by: row.try_get("requested_by")?,
+            consent_version: row.try_get("consent_version")?,
+            workflow_id: row.try_get("workflow_id")?,
+            run_id: row.try_get("run_id")?,
+            created_at: row.try_get("created_at")?,
+            started_at: row.try_get("started_at")?,
+            ended_at: row.try_get("ended_at")?,
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "operation_id, tenant_id, kind, state, sequence, params, result, step, progress, code, message, cancel_requested_at, \
+         requested_by, consent_version, workflow_id, run_id, created_at, started_at, ended_at"
+    };
+}
+pub(self) use columns;
+
+/// # Errors
+/// `OPERATION_NOT_FOUND`, also for another tenant's operation.
+pub async fn get(tx: &mut impl Transact, id: &OperationId) -> Result<Operation> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM operations WHERE operation_id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or_else(|| not_found(id))
+}
+
+/// What a list is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct OperationFilter {
+    /// For operators; a tenant sees its own whatever this says.
+    pub tenant: Option<TenantId>,
+    pub kind: Option<OperationKind>,
+    pub state: Option<OperationState>,
+    /// Created at or after.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Created before.
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+/// Newest first.
+pub async fn list(tx: &mut impl Transact, filter: &OperationFilter, page: &PageRequest) -> Result<Page<Operation>> {
+    let cursor = page.cursor()?;
+    let rows = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM operations
+          WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR state = $3)
+            AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+            AND ($6::timestamptz IS NULL OR (created_at, operation_id) < ($6, $7))
+          ORDER BY created_at DESC, operation_id DESC LIMIT $8"
+    ))
+    .bind(filter.tenant.as_ref().map(TenantId::as_str))
+    .bind(filter.kind.map(OperationKind::as_str))
+    .bind(filter.state.map(OperationState::as_str))
+    .bind(filter.created_after)
+    .bind(filter.created_before)
+    .bind(cursor.as_ref().map(|c| c.at))
+    .bind(cursor.as_ref().map(|c| c.id.as_str()))
+    .bind(page.fetch())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(Page::cut(rows, page, |operation: &Operation| Cursor::new(operation.created_at, operation.id.as_str())))
+}
+
+fn not_found(id: &OperationId) -> StoreError {
+    StoreError::refused(Code::OperationNotFound, format!("there is no operation {id}"))
+}
