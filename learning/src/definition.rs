@@ -22,7 +22,8 @@ pub struct PredictionDefinition {
     /// Only rows where this holds have a known outcome, such as `IsClosed` = `true`.
     #[serde(default)]
     pub known_outcome: Option<FieldEquals>,
-    /// Orders the rows for the check whether a model that learnt from earlier records still holds on later ones.
+    /// The date at which a record begins: orders the rows for the check forward in time (see [`crate::temporal`]), and is
+    /// learnt from as a season only.
     #[serde(default)]
     pub time_field: Option<String>,
     /// A person's choice not to learn from these. They are still checked for leaks, and the card says both.

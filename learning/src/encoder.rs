@@ -5,7 +5,9 @@
 //! can be traced back to one field.
 //!
 //! - numbers and booleans stand for themselves; null is NaN, and the learners decide where it goes;
-//! - a date becomes days since a reference, month and weekday; an instant also its hour (UTC);
+//! - a date becomes days since a reference, month and weekday; an instant also its hour (UTC). The date at which a record
+//!   begins (see [`crate::temporal`]) has no day count: every new record would lie beyond all that was learnt, and what a day
+//!   count learns there is how long outcomes had time to ripen;
 //! - a text with few levels becomes the rank of its level by smoothed target rate (Fisher's ordering, 1958, under which the
 //!   best split of an unordered factor is a split of ranks); an unseen level stands where the base rate would;
 //! - a text with many levels becomes its smoothed target log-odds, computed out of fold for the training rows (Micci-Barreca,
@@ -39,6 +41,8 @@ pub enum Encoding {
     Day { reference: i32 },
     /// As `Day`, in UTC, with fractions of days, and the hour 0-23. `reference` in days.
     Instant { reference: i32 },
+    /// Month, weekday and hour (NaN for a date) without the day count.
+    Season,
     /// `ranks[i]` is the rank of `levels[i]`; `levels` are sorted by their bytes.
     Levels { levels: Vec<Box<str>>, ranks: Vec<f64>, unseen: f64 },
     /// Smoothed log-odds and log-frequency of each of the sorted `levels`.
@@ -61,7 +65,7 @@ impl Encoding {
         match self {
             Self::Number | Self::Boolean | Self::Levels { .. } | Self::Length => 1,
             Self::Target { .. } => 2,
-            Self::Day { .. } => 3,
+            Self::Day { .. } | Self::Season => 3,
             Self::Instant { .. } => 4,
         }
     }
@@ -87,7 +91,15 @@ impl Encoding {
             (Self::Instant { reference }, Cell::Instant(ms)) => {
                 into[0] = ms as f64 / DAY_MS as f64 - f64::from(*reference);
                 write_calendar(ms.div_euclid(DAY_MS), &mut into[1..3]);
-                into[3] = ms.rem_euclid(DAY_MS).div_euclid(HOUR_MS) as f64;
+                into[3] = hour(ms);
+            }
+            (Self::Season, Cell::Day(day)) => {
+                write_calendar(i64::from(day), &mut into[..2]);
+                into[2] = f64::NAN;
+            }
+            (Self::Season, Cell::Instant(ms)) => {
+                write_calendar(ms.div_euclid(DAY_MS), &mut into[..2]);
+                into[2] = hour(ms);
             }
             (Self::Levels { levels, ranks, unseen }, Cell::Text(text)) => {
                 into[0] = position(levels, text).map_or(*unseen, |i| ranks[i]);
@@ -109,6 +121,10 @@ impl Encoding {
 
 fn position(levels: &[Box<str>], text: &str) -> Option<usize> {
     levels.binary_search_by(|level| level.as_ref().cmp(text)).ok()
+}
+
+fn hour(ms: i64) -> f64 {
+    ms.rem_euclid(DAY_MS).div_euclid(HOUR_MS) as f64
 }
 
 fn write_calendar(day: i64, into: &mut [f64]) {
@@ -252,6 +268,7 @@ impl Encoding {
             Self::Boolean => "boolean".to_owned(),
             Self::Day { .. } => "date: days, month, weekday".to_owned(),
             Self::Instant { .. } => "instant: days, month, weekday, hour".to_owned(),
+            Self::Season => "season: month, weekday, hour".to_owned(),
             Self::Levels { levels, .. } => format!("{} levels, ranked by target rate", levels.len()),
             Self::Target { levels, .. } => format!("{} levels, target rate and frequency", levels.len()),
             Self::Length => "length of the text".to_owned(),

@@ -7,6 +7,7 @@ use crate::encoder::{FeatureForm, form_of};
 use crate::frame::Frame;
 use crate::leaks::{Finding, LeakCheck};
 use crate::population::Sample;
+use crate::temporal::beginning_of_records;
 
 /// A field that the model does not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,7 @@ pub fn choose_fields(
     training: &Sample,
 ) -> FieldChoices {
     let mut choices = FieldChoices { features: Vec::new(), excluded: Vec::new(), leaks: Vec::new() };
+    let begins = beginning_of_records(frame, definition);
     for (column, field) in frame.schema().fields.iter().enumerate() {
         let finding = leaks.iter().find(|check| check.field == field.name).map_or(&Finding::Clean, |check| &check.finding);
         let verdict = exclusion(definition, &field.name, finding);
@@ -92,6 +94,7 @@ pub fn choose_fields(
         let verdict = verdict.or_else(|| match form_of(frame, column, &training.rows) {
             FeatureForm::Unusable(reason) => Some((ExcludedBy::Data, reason.to_owned())),
             form => {
+                let form = if begins == Some(column) { FeatureForm::Season } else { form };
                 choices.features.push((column, form));
                 None
             }

@@ -10,6 +10,7 @@ use crate::frame::Frame;
 use crate::metrics::{AucDifference, Estimate, auc_difference, log_loss_of};
 use crate::population::{Population, Sample};
 use crate::record::Cell;
+use crate::temporal::TemporalCheck;
 
 /// Positives below which a model's skill cannot be told from luck: with 30 held out, the AUC's interval is about +-0.1.
 pub const MIN_TRAINING_POSITIVES: usize = 100;
@@ -27,6 +28,8 @@ pub enum GateCode {
     BeatsBaseRate,
     EnoughPositives,
     CriticalFieldsFilled,
+    /// What was learnt from earlier records orders later ones better than chance, with a lower log loss than the base rate's.
+    HoldsForwardInTime,
     /// Not worse than the model in production, on the same hold-out.
     NotWorseThanProduction,
 }
@@ -53,7 +56,8 @@ impl GateReport {
     }
 }
 
-/// Judges `candidate` by its `evaluation` on the population's hold-out; `incumbent` is the model in production, if any.
+/// Judges `candidate` by its `evaluation` on the population's hold-out and, where records have a time, by the check forward
+/// in time; `incumbent` is the model in production, if any.
 ///
 /// # Errors
 /// [`LearningError::SchemaMismatch`] when the frame is not the candidate's. An incumbent that cannot read the frame is no
@@ -61,8 +65,8 @@ impl GateReport {
 pub fn judge(
     candidate: &Artifact,
     evaluation: &Evaluation,
+    temporal: Option<&TemporalCheck>,
     frame: &Frame,
-    definition: &PredictionDefinition,
     population: &Population,
     incumbent: Option<&Artifact>,
 ) -> Result<GateReport, LearningError> {
@@ -70,8 +74,9 @@ pub fn judge(
         ranks_better_than_chance(evaluation),
         beats_base_rate(evaluation),
         enough_positives(population),
-        critical_fields_filled(frame, definition, population),
+        critical_fields_filled(frame, &candidate.definition, population),
     ];
+    gates.extend(temporal.map(holds_forward_in_time));
     if let Some(incumbent) = incumbent {
         gates.push(not_worse_than_production(candidate, incumbent, frame, &population.holdout)?);
     }
@@ -93,6 +98,19 @@ fn beats_base_rate(evaluation: &Evaluation) -> Gate {
         code: GateCode::BeatsBaseRate,
         passed: found < base,
         detail: format!("hold-out log loss {found:.5}; always saying the base rate has {base:.5}"),
+    }
+}
+
+fn holds_forward_in_time(check: &TemporalCheck) -> Gate {
+    let (Estimate { value, lower, upper }, loss, base) = (check.auc, check.log_loss, check.base_log_loss);
+    Gate {
+        code: GateCode::HoldsForwardInTime,
+        passed: lower > 0.5 && loss < base,
+        detail: format!(
+            "learnt from the earlier records by {}, on the latest fifth: AUC {value:.4}, interval {lower:.4} to {upper:.4}, \
+             log loss {loss:.5} against {base:.5} of the earlier base rate",
+            check.field
+        ),
     }
 }
 

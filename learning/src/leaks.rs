@@ -197,12 +197,23 @@ fn group_rows(frame: &Frame, column: usize, sample: &Sample) -> (Vec<Option<usiz
     (numbers.iter().map(group).collect(), cuts.len() + 1)
 }
 
-/// Up to `parts - 1` strictly ascending inner quantiles; a value equal to a cut lies above it.
+/// Ascending borders of about `parts` groups of equal size; a value equal to a border lies above it. A value that by itself
+/// makes up a group's share (the zeros of an amount, a -1 for "never") is bordered on both sides, so that it stands alone.
 pub(crate) fn quantile_cuts(mut values: Vec<f64>, parts: usize) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     let Some(&least) = values.first() else { return Vec::new() };
-    let at = |part: usize| values[part * values.len() / parts];
-    let mut cuts: Vec<f64> = (1..parts).map(at).filter(|&cut| cut > least).collect();
+    let mut cuts: Vec<f64> = (1..parts).map(|part| values[part * values.len() / parts]).collect();
+    let heavy = values.len().div_ceil(parts).max(2);
+    let mut start = 0;
+    for equal in values.chunk_by(|a, b| a == b) {
+        start += equal.len();
+        if equal.len() >= heavy {
+            cuts.push(equal[0]);
+            cuts.extend(values.get(start));
+        }
+    }
+    cuts.retain(|&cut| cut > least);
+    cuts.sort_by(f64::total_cmp);
     cuts.dedup();
     cuts
 }

@@ -3,8 +3,8 @@
 //! The hold-out is decided by the record id alone (FNV-1a-64 of its bytes modulo 5), not by time and not by chance: a record
 //! stays on its side in every later export, so a new model and the one in production are compared on records that neither
 //! has seen. A hold-out by time would show drift better, but its youngest rows have outcomes that are not ripe yet (a lead
-//! of yesterday has not failed to convert), and its base rate would fail honest models. When a definition has a time field,
-//! the evaluation therefore adds a check forward in time instead, inside the training part, whose result the card shows.
+//! of yesterday has not failed to convert), and every record would change sides as time goes on. Where records have a time,
+//! [`crate::temporal`] adds a check forward in time inside the training part, and a gate reads it.
 
 use leadline_domain::value::{FieldType, Value};
 use serde::{Deserialize, Serialize};

@@ -23,7 +23,7 @@ use crate::population::{Population, Sample, fnv1a64};
 use crate::progress::{Progress, Stage, report};
 use crate::reference::Reference;
 use crate::search::{Budget, Plan, Selection, search};
-use crate::temporal::check_forward_in_time;
+use crate::temporal::{check_forward_in_time, time_axis};
 
 /// Training rows over which a field's importance is averaged.
 const IMPORTANCE_ROWS: usize = 2_000;
@@ -83,8 +83,11 @@ pub fn train(
         named => named.to_vec(),
     };
     let evaluation = evaluate(&artifact, frame, &population.holdout, &segment_fields)?;
-    let temporal = check_forward_in_time(frame, definition, &population, &choices.features, &selection, options.seed)?;
-    let gates = judge(&artifact, &evaluation, frame, definition, &population, incumbent)?;
+    let temporal = match time_axis(frame, definition, &artifact, &importances) {
+        Some(axis) => check_forward_in_time(frame, axis, &population, &choices.features, &selection, options.seed)?,
+        None => None,
+    };
+    let gates = judge(&artifact, &evaluation, temporal.as_ref(), frame, &population, incumbent)?;
     report(progress, Stage::Evaluating, 1, 1)?;
     let parts = CardParts {
         frame,

@@ -25,6 +25,8 @@ pub enum FeatureForm {
     Ranked,
     TargetStatistics,
     Length,
+    /// A date without its day count.
+    Season,
     /// The reason, for the model card.
     Unusable(&'static str),
 }
@@ -101,6 +103,7 @@ fn fit_encoding(frame: &Frame, column: usize, form: FeatureForm, sample: &Sample
         (FeatureForm::Ranked, _) => fit_levels(frame, column, sample, base_rate),
         (FeatureForm::TargetStatistics, _) => fit_target(frame, column, sample, base_rate),
         (FeatureForm::Length, _) => Encoding::Length,
+        (FeatureForm::Season, _) => Encoding::Season,
         (_, FieldType::Boolean) => Encoding::Boolean,
         (_, FieldType::Date | FieldType::DateTime) => fit_calendar(frame, column, sample),
         _ => Encoding::Number,

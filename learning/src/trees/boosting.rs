@@ -69,6 +69,7 @@ pub fn fit_trees(
         .set_initialize_base_score(true)
         .set_seed(seed)
         .set_parallel(false)
+        .set_tiled_histograms(true)
         .set_evaluation_metric(Some(Metric::LogLoss))
         .set_early_stopping_rounds(validation.map(|(_, _, patience)| patience));
     booster.grow_policy = GrowPolicy::LossGuide;

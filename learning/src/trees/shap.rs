@@ -24,23 +24,24 @@ pub const MAX_DEPTH: usize = 8;
 const T: [f64; 4] = [0.069_431_844_202_973_71, 0.330_009_478_207_571_87, 0.669_990_521_792_428_1, 0.930_568_155_797_026_3];
 const W: [f64; 4] = [0.173_927_422_568_726_93, 0.326_072_577_431_273_07, 0.326_072_577_431_273_07, 0.173_927_422_568_726_93];
 
+/// `W / (1 - T)`: what a side that the row does not take contributes, once its share of weight has cancelled out.
+const COLD: [f64; 4] = [W[0] / (1.0 - T[0]), W[1] / (1.0 - T[1]), W[2] / (1.0 - T[2]), W[3] / (1.0 - T[3])];
+
 type Lanes = [f64; 4];
 
-/// A column's part in the current path: followed (`o`) and share of weight (`z`), over all its edges so far.
+/// A column's part in the current path, over all its edges so far.
 #[derive(Clone, Copy)]
-struct Edge {
-    followed: f64,
-    share: f64,
+enum Edge {
+    Absent,
+    /// The row takes every edge of the column; they hold this share of weight together.
+    Followed(f64),
+    /// The row leaves the path at one of them. The factor is `z (1 - t)` from there on.
+    Left,
 }
 
-impl Edge {
-    /// Not on the path: its factor is 1 for every t.
-    const ABSENT: Self = Self { followed: 1.0, share: 1.0 };
-
-    fn factor(self) -> Lanes {
-        let slope = self.followed - self.share;
-        T.map(|t| self.share + t * slope)
-    }
+/// The factor of a followed column that holds `share` of the weight.
+fn followed_factor(share: f64) -> Lanes {
+    T.map(|t| share + t * (1.0 - share))
 }
 
 pub(super) struct Explainer<'a> {
@@ -52,7 +53,7 @@ pub(super) struct Explainer<'a> {
 
 impl<'a> Explainer<'a> {
     pub fn new(row: &'a [f64], scale: f64, contributions: &'a mut [f64]) -> Self {
-        Self { row, scale, contributions, path: vec![Edge::ABSENT; row.len()] }
+        Self { row, scale, contributions, path: vec![Edge::Absent; row.len()] }
     }
 
     pub fn explain(&mut self, tree: &Tree) {
@@ -67,34 +68,46 @@ impl<'a> Explainer<'a> {
         }
         let column = node.feature as usize;
         let above = self.path[column];
-        let recurs = above.share != 1.0;
-        let goes_left = node.goes_left(self.row);
-        let above_inverse = if recurs { above.factor().map(|f| 1.0 / f) } else { [1.0; 4] };
-        let mut sum = [0.0; 4];
-        let mut contribution = 0.0;
-        let sides = [(node.left, node.left_share, goes_left), (node.right, 1.0 - node.left_share, !goes_left)];
-        for (child, share, followed) in sides {
-            let edge = Edge { followed: if followed { above.followed } else { 0.0 }, share: above.share * share };
-            let factor = edge.factor();
-            let mut below = product;
-            for k in 0..4 {
-                below[k] *= above_inverse[k] * factor[k];
-            }
-            self.path[column] = edge;
-            let leaves = self.descend(nodes, child as usize, below);
-            let mut part = 0.0;
-            for k in 0..4 {
-                part += W[k] * leaves[k] / factor[k];
-                sum[k] += leaves[k];
-            }
-            contribution += (edge.followed - edge.share) * part;
+        let (taken, other, share) = if node.goes_left(self.row) {
+            (node.left, node.right, node.left_share)
+        } else {
+            (node.right, node.left, 1.0 - node.left_share)
+        };
+        if let Edge::Left = above {
+            // Both sides keep the factor's shape, so the parts of the column's edges here cancel: only the mean goes on.
+            let taken = self.descend(nodes, taken as usize, product.map(|p| p * share));
+            let other = self.descend(nodes, other as usize, product.map(|p| p * (1.0 - share)));
+            return sum(taken, other);
         }
+        let (held, before) = match above {
+            Edge::Followed(held) => (held, followed_factor(held).map(|f| 1.0 / f)),
+            _ => (1.0, [1.0; 4]),
+        };
+        let inverse = followed_factor(held * share).map(|f| 1.0 / f);
+        let (mut product_taken, mut product_other) = (product, product);
+        for k in 0..4 {
+            let rest = product[k] * before[k];
+            product_taken[k] = rest * (held * share + T[k] * (1.0 - held * share));
+            product_other[k] = rest * held * (1.0 - share) * (1.0 - T[k]);
+        }
+        self.path[column] = Edge::Followed(held * share);
+        let taken = self.descend(nodes, taken as usize, product_taken);
+        self.path[column] = Edge::Left;
+        let other = self.descend(nodes, other as usize, product_other);
         self.path[column] = above;
-        if recurs {
-            let part: f64 = (0..4).map(|k| W[k] * sum[k] * above_inverse[k]).sum();
-            contribution -= (above.followed - above.share) * part;
+        let all = sum(taken, other);
+        let (mut followed, mut cold, mut upper) = (0.0, 0.0, 0.0);
+        for k in 0..4 {
+            followed += W[k] * taken[k] * inverse[k];
+            cold += COLD[k] * other[k];
+            upper += W[k] * all[k] * before[k];
         }
-        self.contributions[column] += contribution;
-        sum
+        // `1 - held` is 0 where the column has no edge above.
+        self.contributions[column] += (1.0 - held * share) * followed - cold - (1.0 - held) * upper;
+        all
     }
+}
+
+fn sum(a: Lanes, b: Lanes) -> Lanes {
+    [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]]
 }
