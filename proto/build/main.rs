@@ -38,6 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut generator = rest::Generator::builder().build();
     generator.add_all(rest::ServiceDefinition::from_fds(&descriptors, &rest::DescriptorOptions::new().package("leadline"))?);
     generator.write(&out)?;
-    std::fs::write(out.join("openapi.json"), openapi::document(&descriptors)?)?;
+    let rendered = openapi::render(&descriptors)?;
+    std::fs::write(out.join("openapi.json"), rendered.document)?;
+    std::fs::write(out.join("rpcs.rs"), format!("&{:?}", rendered.rpcs))?;
+    std::fs::write(out.join("accepting.rs"), format!("&{:?}", rendered.accepting))?;
     Ok(())
 }

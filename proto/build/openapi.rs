@@ -20,17 +20,29 @@ const INTRODUCTION: &str = "Durable, multi-tenant machine learning for CRM data.
 with the operation; what it made is named in its result. Errors are RFC 9457 problems whose `code` stands in docs/errors.md. \
 Lists page by `pageToken`. 64-bit integers are written as strings, as proto3 JSON does.";
 
+/// The document, the names of all rpcs, and of those that answer 202.
+pub struct Rendered {
+    pub document: String,
+    pub rpcs: Vec<String>,
+    pub accepting: Vec<String>,
+}
+
 /// Renders the document of the services in `descriptors`, pretty-printed, paths and schemas in a stable order.
-pub fn document(descriptors: &[u8]) -> Result<String, Error> {
+pub fn render(descriptors: &[u8]) -> Result<Rendered, Error> {
     let pool = DescriptorPool::decode(descriptors)?;
     let emitter =
         Emitter { http: extension(&pool, "google.api.http")?, behavior: extension(&pool, "google.api.field_behavior")? };
     let services: Vec<_> = pool.services().filter(|s| s.package_name() == PACKAGE).collect();
     let mut paths = Map::new();
     let mut messages = BTreeSet::new();
+    let (mut rpcs, mut accepting) = (Vec::new(), Vec::new());
     for service in &services {
         for method in service.methods() {
             emitter.add_operation(service, &method, &mut paths, &mut messages)?;
+            rpcs.push(method.name().to_owned());
+            if emitter.accepts(&method)? {
+                accepting.push(method.name().to_owned());
+            }
         }
     }
     let mut schemas = emitter.schemas(&pool, messages)?;
@@ -61,7 +73,7 @@ pub fn document(descriptors: &[u8]) -> Result<String, Error> {
             },
         },
     });
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(Rendered { document: serde_json::to_string_pretty(&document)? + "\n", rpcs, accepting })
 }
 
 fn extension(pool: &DescriptorPool, name: &str) -> Result<ExtensionDescriptor, Error> {
@@ -98,7 +110,7 @@ impl Emitter {
             parameters
                 .push(json!({"name": field.json_name(), "in": "path", "required": true, "schema": self.field_schema(field)}));
         }
-        let accepts = binding.verb == "post" && output.name() == "Operation";
+        let accepts = self.accepts(method)?;
         let mut operation = json!({
             "tags": [service.name()],
             "operationId": lower_camel(method.name()),
@@ -134,6 +146,11 @@ impl Emitter {
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[binding.verb] = operation;
         Ok(())
+    }
+
+    /// Whether the call answers 202: it asks for work that goes on after the answer.
+    fn accepts(&self, method: &MethodDescriptor) -> Result<bool, Error> {
+        Ok(self.binding(method)?.verb == "post" && method.output().name() == "Operation")
     }
 
     fn binding(&self, method: &MethodDescriptor) -> Result<Binding, Error> {
@@ -234,10 +251,9 @@ fn reach(kind: &Kind, found: &mut BTreeSet<String>) {
         Kind::Enum(values) if values.package_name() == PACKAGE => {
             found.insert(values.full_name().to_owned());
         }
-        Kind::Message(message) if message.package_name() == PACKAGE => {
-            if found.insert(message.full_name().to_owned()) {
-                message.fields().for_each(|f| reach(&f.kind(), found));
-            }
+        // A message that was found before needs no second walk; a recursive one would never end it.
+        Kind::Message(message) if message.package_name() == PACKAGE && found.insert(message.full_name().to_owned()) => {
+            message.fields().for_each(|f| reach(&f.kind(), found));
         }
         _ => {}
     }

@@ -17,6 +17,12 @@ pub mod rest {
     use crate as leadline;
     include!(concat!(env!("OUT_DIR"), "/transcoder.rest.rs"));
 
+    /// Every rpc of every service.
+    pub const RPCS: &[&str] = include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
+
+    /// The rpcs that answer 202 over REST: they ask for work that goes on after the answer.
+    pub const ACCEPTING: &[&str] = include!(concat!(env!("OUT_DIR"), "/accepting.rs"));
+
     /// Every method that a route may have.
     const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 

@@ -1,0 +1,30 @@
+//! The facade: gRPC and REST on one port, from one contract.
+//!
+//! A call is authenticated, takes its tenant's rate token, is validated, and then either reads, or writes an operation with its
+//! idempotency key in one transaction and answers before any workflow has started. A synchronous prediction is answered in
+//! the process; it never waits on Temporal, and neither does an acceptance.
+//!
+//! ```text
+//! request -> observation -> open: health, metrics, OpenAPI, reflection, error pages
+//!                        -> panics -> time -> size -> authentication -> rate -> gRPC services
+//!                                                                           -> REST -> the same services
+//! ```
+
+mod acceptance;
+mod caller;
+mod config;
+mod failures;
+mod health;
+mod keys;
+mod layers;
+mod metrics;
+mod rest;
+mod server;
+mod services;
+mod shapes;
+mod starter;
+mod temporal;
+
+pub use config::{ApiConfig, RateLimit, SweepConfig};
+pub use server::{Api, ApiError, Services};
+pub use temporal::{SAGA_QUEUE, Temporal};

@@ -1,0 +1,262 @@
+//! One port: gRPC and REST behind the same layers; health, metrics and the contract itself in the open.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Path, Request},
+    http::header,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use leadline_domain::{Code, Failure};
+use leadline_proto::v1::{
+    __rest_over_grpc_bridge_Exports::ExportsRestBridge, __rest_over_grpc_bridge_Models::ModelsRestBridge,
+    __rest_over_grpc_bridge_Operations::OperationsRestBridge, __rest_over_grpc_bridge_Predictions::PredictionsRestBridge,
+    __rest_over_grpc_bridge_Tenants::TenantsRestBridge, __rest_over_grpc_bridge_TrainingRuns::TrainingRunsRestBridge,
+    exports_server::ExportsServer, models_server::ModelsServer, operations_server::OperationsServer,
+    predictions_server::PredictionsServer, tenants_server::TenantsServer, training_runs_server::TrainingRunsServer,
+};
+use leadline_secrets::Keyring;
+use leadline_serving::Predictor;
+use leadline_store::Store;
+use rest_over_grpc::transcoding::Transcode;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+use crate::{
+    config::ApiConfig,
+    failures::{Origin, problem},
+    health::{self, Health},
+    keys::Keys,
+    layers::{self, authentication, guard, observation, rate},
+    metrics::Metrics,
+    rest,
+    services::Facade,
+    starter::Starter,
+    temporal::Temporal,
+};
+
+/// The error reference, a section for each code.
+const ERRORS: &str = "";
+
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Services {
+    pub store: Store,
+    pub keyring: Arc<Keyring>,
+    pub predictor: Arc<Predictor>,
+    pub temporal: Temporal,
+}
+
+/// Why the API could not be served.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot describe the services for reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the server stopped: {0}")]
+    Serve(std::io::Error),
+}
+
+/// The API on its port, not yet answering.
+pub struct Api {
+    listener: TcpListener,
+    address: SocketAddr,
+    config: ApiConfig,
+    services: Services,
+    metrics: Arc<Metrics>,
+}
+
+impl Api {
+    /// Takes the port. Nothing is answered until [`Api::serve`].
+    ///
+    /// # Errors
+    /// [`ApiError::Listen`].
+    pub async fn bind(config: ApiConfig, services: Services) -> Result<Self, ApiError> {
+        let refused = |source| ApiError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, address, config, services, metrics: Arc::default() })
+    }
+
+    /// Where it listens: the port is known here when the configuration left it open.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `shutdown` completes, then lets what is under way finish for [`ApiConfig::drain`].
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ApiError> {
+        let Self { listener, address, config, services, metrics } = self;
+        let starter = Starter::new(services.store.clone(), services.temporal.clone(), metrics.clone());
+        let health = Health::new(services.store.clone(), services.temporal.clone());
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let open =
+            open_routes(metrics.clone(), health.clone())?.merge(Routes::new(health_service).into_axum_router().reset_fallback());
+        let router =
+            open.merge(closed_routes(&config, &services, &starter)).layer(from_fn_with_state(metrics, observation::observe));
+
+        let stop = CancellationToken::new();
+        let sweeper = tokio::spawn(starter.clone().sweep(config.sweep, stop.clone()));
+        let reports = tokio::spawn(health.clone().report(reporter, config.health_interval, stop.clone()));
+        let listener = listener.tap_io(|stream| {
+            // Small answers must not wait for Nagle's algorithm; a socket that refuses this still works.
+            let _ = stream.set_nodelay(true);
+        });
+        let draining = stop.clone();
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { draining.cancelled().await });
+        info!(%address, "serving gRPC and REST");
+        let served = run(server.into_future(), shutdown, &health, &stop, &config).await;
+        stop.cancel();
+        let _ = tokio::join!(sweeper, reports);
+        if tokio::time::timeout(config.drain, starter.settle()).await.is_err() {
+            warn!("starts were cut off; the next sweep repeats them");
+        }
+        served
+    }
+}
+
+async fn run(
+    server: impl Future<Output = std::io::Result<()>>,
+    shutdown: impl Future<Output = ()>,
+    health: &Health,
+    stop: &CancellationToken,
+    config: &ApiConfig,
+) -> Result<(), ApiError> {
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended.map_err(ApiError::Serve),
+        () = shutdown => {}
+    }
+    health.begin_draining();
+    stop.cancel();
+    match tokio::time::timeout(config.drain, server).await {
+        Ok(ended) => ended.map_err(ApiError::Serve),
+        Err(_) => {
+            warn!(seconds = config.drain.as_secs(), "connections were still open after the drain time");
+            Ok(())
+        }
+    }
+}
+
+/// What needs no key: it tells nothing about any tenant.
+fn open_routes(metrics: Arc<Metrics>, health: Health) -> Result<Router, ApiError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(leadline_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let checked = Router::new().route("/health/ready", get(health::ready)).with_state(health);
+    let router = Router::new()
+        .route("/health/live", get(health::live))
+        .route("/openapi.json", get(move || async move { (json, leadline_proto::OPENAPI) }))
+        .route("/metrics", get(move || async move { (text, metrics.render()) }))
+        .route("/errors/{code}", get(error_page));
+    Ok(router.merge(checked).merge(Routes::new(reflection).into_axum_router().reset_fallback()))
+}
+
+/// The section of the error reference that a problem's `type` refers to.
+async fn error_page(Path(code): Path<String>, request: Request) -> Response {
+    let section = code.parse::<Code>().ok().and_then(|code| section(ERRORS, code));
+    match section {
+        Some(text) => ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response(),
+        None => problem(&Failure::new(Code::NotFound, "no such error code"), &layers::origin(&request)),
+    }
+}
+
+fn section(reference: &'static str, code: Code) -> Option<&'static str> {
+    let start = reference.find(&format!("## {code}\n"))?;
+    let section = &reference[start..];
+    let end = section[3..].find("\n## ").map_or(section.len(), |next| next + 4);
+    Some(&section[..end])
+}
+
+/// The services, on both transports, behind every layer.
+fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> Router {
+    let facade = Facade {
+        store: services.store.clone(),
+        keyring: services.keyring.clone(),
+        predictor: services.predictor.clone(),
+        starter: starter.clone(),
+        claim_lifetime: config.claim_lifetime,
+        daily_api_calls: config.daily_api_calls,
+    };
+    let limits = guard::Limits { max_body_bytes: config.max_body_bytes, request_timeout: config.request_timeout };
+    let keys = Arc::new(Keys::new(services.store.clone(), config.key_cache));
+    grpc_routes(&facade, config.max_body_bytes)
+        .fallback(rest_entry(facade, config.max_body_bytes))
+        // The last layer is the outermost.
+        .layer(from_fn_with_state(rate::Limiter::new(config.rate), rate::limit_rate))
+        .layer(from_fn_with_state(keys, authentication::authenticate))
+        .layer(from_fn_with_state(limits, guard::limit_size))
+        .layer(from_fn_with_state(limits, guard::limit_time))
+        .layer(from_fn(guard::catch_panic))
+}
+
+fn grpc_routes(facade: &Facade, max_body: usize) -> Router {
+    Routes::new(TenantsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(ExportsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(TrainingRunsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(ModelsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(PredictionsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(OperationsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .prepare()
+        .into_axum_router()
+}
+
+/// Everything that is no gRPC call: transcoded into the same services.
+fn rest_entry(facade: Facade, max_body: usize) -> impl Fn(Request) -> RestAnswer + Clone {
+    let transcoder = Arc::new(transcoder(facade));
+    move |request: Request| {
+        let transcoder = transcoder.clone();
+        Box::pin(async move {
+            let origin = layers::origin(&request);
+            if layers::is_grpc(&request) {
+                return unknown_method(&origin);
+            }
+            rest::serve(request, &*transcoder, max_body, &origin).await
+        })
+    }
+}
+
+type RestAnswer = std::pin::Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A gRPC call of a service that is not here.
+fn unknown_method(origin: &Origin) -> Response {
+    crate::failures::reject(&Failure::new(Code::MethodNotAllowed, "no such service or method"), true, origin)
+}
+
+/// The bridges go past tonic's interceptors; authentication stands before both, in the layers.
+fn transcoder(facade: Facade) -> impl Transcode + Send + Sync {
+    leadline_proto::rest::Transcoder::new(
+        OperationsRestBridge::externally_authenticated(facade.clone()),
+        TenantsRestBridge::externally_authenticated(facade.clone()),
+        ExportsRestBridge::externally_authenticated(facade.clone()),
+        TrainingRunsRestBridge::externally_authenticated(facade.clone()),
+        ModelsRestBridge::externally_authenticated(facade.clone()),
+        PredictionsRestBridge::externally_authenticated(facade),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_page_is_its_section_and_no_more() {
+        const TWO: &str = "# Errors\n\n## NOT_FOUND\n\nfirst\n\n## FORBIDDEN\n\nsecond\n";
+        assert_eq!(section(TWO, Code::NotFound), Some("## NOT_FOUND\n\nfirst\n\n"));
+        assert_eq!(section(TWO, Code::Forbidden), Some("## FORBIDDEN\n\nsecond\n"));
+        assert_eq!(section(TWO, Code::Internal), None);
+    }
+}

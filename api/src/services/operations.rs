@@ -1,0 +1,99 @@
+//! Reading, listing and cancelling operations.
+
+use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState};
+use leadline_proto::v1::{
+    self, CancelOperationRequest, GetOperationRequest, ListOperationsRequest, ListOperationsResponse,
+    operations_server::Operations,
+};
+use leadline_store::operations::{self, Operation, OperationFilter};
+use tonic::{Request, Response, Status};
+
+use super::{Facade, answer, short_text, started};
+use crate::{
+    caller::{Call, Scope},
+    layers::observation::note_operation,
+    shapes,
+};
+
+#[tonic::async_trait]
+impl Operations for Facade {
+    async fn get_operation(&self, request: Request<GetOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        answer(self.read_operation(request.into_inner()).await.map(shapes::operation))
+    }
+
+    async fn list_operations(&self, request: Request<ListOperationsRequest>) -> Result<Response<ListOperationsResponse>, Status> {
+        answer(self.page_of_operations(request.into_inner()).await)
+    }
+
+    async fn cancel_operation(&self, request: Request<CancelOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        started(self.ask_to_cancel(request.into_inner()).await)
+    }
+}
+
+impl Facade {
+    async fn read_operation(&self, request: GetOperationRequest) -> Result<Operation, Failure> {
+        let call = Call::current()?;
+        let id = operation_id(&request.operation_id)?;
+        match &call.caller.scope {
+            Scope::Operator => Ok(operations::get(&mut self.store.operator().await?, &id).await?),
+            Scope::Tenant(tenant) => Ok(operations::get(&mut self.store.tenant_read(tenant).await?, &id).await?),
+        }
+    }
+
+    async fn page_of_operations(&self, request: ListOperationsRequest) -> Result<ListOperationsResponse, Failure> {
+        let call = Call::current()?;
+        let tenant = match request.tenant_id.as_str() {
+            "" => None,
+            named => Some(call.caller.tenant(named)?),
+        };
+        let filter = OperationFilter {
+            tenant,
+            kind: shapes::filter(request.kind, &OperationKind::ALL, "kind", shapes::operation_kind)?,
+            state: shapes::filter(request.state, &OperationState::ALL, "state", shapes::operation_state)?,
+            created_after: shapes::instant(request.created_after, "createdAfter")?,
+            created_before: shapes::instant(request.created_before, "createdBefore")?,
+        };
+        let page = shapes::page(request.page_size, request.page_token)?;
+        let page = match &call.caller.scope {
+            Scope::Operator => operations::list(&mut self.store.operator().await?, &filter, &page).await?,
+            Scope::Tenant(tenant) => operations::list(&mut self.store.tenant_read(tenant).await?, &filter, &page).await?,
+        };
+        let page = page.map(shapes::operation);
+        Ok(ListOperationsResponse { operations: page.items, next_page_token: page.next_token })
+    }
+
+    /// The request is written down, with who and why, before Temporal hears of it.
+    async fn ask_to_cancel(&self, request: CancelOperationRequest) -> Result<Operation, Failure> {
+        let call = Call::current()?;
+        let id = operation_id(&request.operation_id)?;
+        short_text(&request.reason, 500, "reason")?;
+        note_operation(id.as_str());
+        let actor = call.caller.key.as_str();
+        let operation = match &call.caller.scope {
+            Scope::Operator => {
+                let mut tx = self.store.operator().await?;
+                let operation = operations::request_cancel(&mut tx, &id, actor, &request.reason).await?;
+                tx.commit().await?;
+                operation
+            }
+            Scope::Tenant(tenant) => {
+                let mut tx = self.store.tenant(tenant).await?;
+                let operation = operations::request_cancel(&mut tx, &id, actor, &request.reason).await?;
+                tx.commit().await?;
+                operation
+            }
+        };
+        // The reason stays in the audit log: a workflow's history cannot be edited, and people write names.
+        match self.starter.cancel(&operation, "asked for through the API").await {
+            // It never ran: the sweeper starts it and cancels it as soon as Temporal is back.
+            Err(failure) if failure.code == Code::TemporalUnavailable && operation.run_id.is_none() => Ok(operation),
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(operation),
+        }
+    }
+}
+
+/// A text that is no operation's id names no operation.
+fn operation_id(text: &str) -> Result<OperationId, Failure> {
+    text.parse().map_err(|_| Failure::new(Code::OperationNotFound, "no such operation"))
+}

@@ -1,0 +1,146 @@
+//! Starting and cancelling sagas. Untyped: the API knows the names of workflows and the shape of their input, not their code.
+//!
+//! The connection is made when it is first needed: the API accepts operations while Temporal is away.
+
+use std::{sync::Arc, time::Duration};
+
+use leadline_domain::{
+    Code, Failure,
+    operation::{OperationRef, OperationState, SagaInput},
+};
+use serde_json::Value as Json;
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy, WorkflowStartOptions,
+    errors::{WorkflowInteractionError, WorkflowStartError},
+};
+use temporalio_common::{
+    HasWorkflowDefinition, Priority, WorkflowDefinition,
+    search_attributes::{SearchAttributeKey, SearchAttributes},
+};
+use tokio::sync::OnceCell;
+
+/// Sagas and their light steps.
+pub const SAGA_QUEUE: &str = "leadline-sagas";
+
+/// Longest wait for one call to Temporal. What does not come through is repeated by the sweeper.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A Temporal namespace, connected to when first used.
+#[derive(Clone)]
+pub struct Temporal {
+    connection: ConnectionOptions,
+    namespace: String,
+    client: Arc<OnceCell<Client>>,
+}
+
+/// What Temporal knows about a run after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Absent when the run was there before and the server did not name it.
+    pub run_id: Option<String>,
+}
+
+/// A workflow known by its type's name; its result is read from the operation row, not from Temporal.
+struct Saga {
+    name: &'static str,
+}
+
+impl WorkflowDefinition for Saga {
+    type Input = SagaInput<Json>;
+    type Output = Json;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl HasWorkflowDefinition for Saga {
+    type Run = Self;
+}
+
+impl Temporal {
+    pub fn lazy(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
+        Self { connection, namespace: namespace.into(), client: Arc::default() }
+    }
+
+    /// Starts the saga of an operation. An operation has one run for ever: a start that is repeated finds the first one,
+    /// running or ended.
+    ///
+    /// # Errors
+    /// [`Code::TemporalUnavailable`]; [`Code::Internal`] when the input cannot be encoded.
+    pub async fn start(&self, operation: &OperationRef, params: Json) -> Result<Started, Failure> {
+        let options = start_options(operation);
+        let input = SagaInput { operation: operation.clone(), params };
+        let client = self.client().await?;
+        let start = client.start_workflow(Saga { name: operation.kind.as_str() }, input, options);
+        match within(start).await? {
+            Ok(handle) => Ok(Started { run_id: handle.run_id().map(str::to_owned) }),
+            Err(WorkflowStartError::AlreadyStarted { run_id, .. }) => Ok(Started { run_id }),
+            Err(WorkflowStartError::Rpc(status)) => Err(unavailable("start the workflow", &status)),
+            Err(error) => Err(Failure::new(Code::Internal, format!("cannot start the workflow: {error}"))),
+        }
+    }
+
+    /// Asks a run to cancel. A run that has ended, or that the server no longer keeps, is no error.
+    ///
+    /// # Errors
+    /// [`Code::TemporalUnavailable`].
+    pub async fn cancel(&self, operation: &OperationRef, reason: &str) -> Result<(), Failure> {
+        let client = self.client().await?;
+        let handle = client.get_workflow_handle::<UntypedWorkflow>(operation.workflow_id());
+        // The operation's id as request id: a repeated request is one request.
+        let options = WorkflowCancelOptions::builder().reason(reason).request_id(operation.operation.as_str()).build();
+        match within(handle.cancel(options)).await? {
+            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Err(WorkflowInteractionError::Rpc(status)) => Err(unavailable("cancel the workflow", &status)),
+            Err(error) => Err(Failure::new(Code::TemporalUnavailable, format!("cannot cancel the workflow: {error}"))),
+        }
+    }
+
+    /// Whether the server answers.
+    ///
+    /// # Errors
+    /// [`Code::TemporalUnavailable`].
+    pub async fn check(&self) -> Result<(), Failure> {
+        self.client().await.map(|_| ())
+    }
+
+    async fn client(&self) -> Result<&Client, Failure> {
+        self.client.get_or_try_init(|| within_connect(&self.connection, &self.namespace)).await
+    }
+}
+
+async fn within_connect(connection: &ConnectionOptions, namespace: &str) -> Result<Client, Failure> {
+    let refused =
+        |error: &dyn std::fmt::Display| Failure::new(Code::TemporalUnavailable, format!("cannot connect to Temporal: {error}"));
+    let connected = within(Connection::connect(connection.clone())).await?.map_err(|e| refused(&e))?;
+    Client::new(connected, ClientOptions::new(namespace).build()).map_err(|e| refused(&e))
+}
+
+async fn within<F: Future>(call: F) -> Result<F::Output, Failure> {
+    tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(|_| {
+        Failure::new(Code::TemporalUnavailable, format!("Temporal did not answer within {} s", CALL_TIMEOUT.as_secs()))
+    })
+}
+
+fn unavailable(action: &str, status: &tonic::Status) -> Failure {
+    Failure::new(Code::TemporalUnavailable, format!("cannot {action}: {}: {}", status.code(), status.message()))
+}
+
+fn start_options(operation: &OperationRef) -> WorkflowStartOptions {
+    let tenant = operation.tenant.to_string();
+    let attributes = SearchAttributes::new([
+        SearchAttributeKey::keyword("LeadlineTenant").value_set(tenant.clone()),
+        SearchAttributeKey::keyword("LeadlineKind").value_set(operation.kind.to_string()),
+        SearchAttributeKey::keyword("LeadlineState").value_set(OperationState::Accepted.to_string()),
+    ]);
+    let mut priority = Priority::default();
+    priority.fairness_key = Some(tenant);
+    WorkflowStartOptions::new(SAGA_QUEUE, operation.workflow_id())
+        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+        .search_attributes(attributes)
+        .priority(priority)
+        .build()
+}
