@@ -56,6 +56,8 @@ codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, Terminal;
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, Terminal;
     RateLimited = "RATE_LIMITED", 429, Retryable;
+    /// The request was given up after its time limit; what it accepted before that stands.
+    RequestTimedOut = "REQUEST_TIMED_OUT", 504, Retryable;
     /// The Idempotency-Key was used before with another body.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422, Terminal;
     Internal = "INTERNAL", 500, Retryable;
