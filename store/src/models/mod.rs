@@ -100,7 +100,7 @@ macro_rules! columns {
         columns!("card")
     };
 }
-pub(self) use columns;
+use columns;
 
 /// Writes the row of an accepted training run, in state draft. A repetition changes nothing.
 ///

@@ -113,7 +113,24 @@ pub async fn replay(tx: &mut TenantTx, key: &Idempotency) -> Result<Option<Opera
         ));
     }
     let id: OperationId = parsed(&row, "operation_id")?;
-    get(tx, &id).await.map(Some)
+    match key.scope {
+        IdempotencyScope::Tenant => get(tx, &id).await.map(Some),
+        IdempotencyScope::Operator => get_unbound(tx, &id).await.map(Some),
+    }
+}
+
+/// The first call of an operator's key named its operation's tenant itself, so it is another than this transaction's.
+async fn get_unbound(tx: &mut TenantTx, id: &OperationId) -> Result<Operation> {
+    let tenant = tx.tenant().clone();
+    bind_tenant(tx, "").await?;
+    let found = get(tx, id).await;
+    bind_tenant(tx, tenant.as_str()).await?;
+    found
+}
+
+async fn bind_tenant(tx: &mut TenantTx, tenant: &str) -> Result<()> {
+    sqlx::query("SELECT set_config('leadline.tenant', $1, true)").bind(tenant).execute(tx.connection()).await?;
+    Ok(())
 }
 
 /// Says whether the key was free. The row refers to an operation that is inserted next (the reference is checked at commit).

@@ -94,7 +94,7 @@ macro_rules! columns {
          requested_by, consent_version, workflow_id, run_id, created_at, started_at, ended_at"
     };
 }
-pub(self) use columns;
+use columns;
 
 /// # Errors
 /// `OPERATION_NOT_FOUND`, also for another tenant's operation.

@@ -1,0 +1,14 @@
+//! The store against a real PostgreSQL: one cluster for the whole binary, one database for each test.
+
+mod accepting;
+mod budgets;
+mod consent;
+mod data;
+mod fixture;
+mod isolation;
+mod keys;
+mod ledger;
+mod migration;
+mod models;
+mod predictions;
+mod private_cluster;
