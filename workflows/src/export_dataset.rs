@@ -6,7 +6,8 @@
 //! ```text
 //!   reserve_api_budget ─► start_bulk_job ─► extract_pages ─► commit_manifest ═pivot═► apply_current_state
 //!          ▲                    ▲                ▲                                        ─► delete_bulk_job
-//!   release_api_budget    abort_bulk_job   discard_parts      (undos, right to left)      ─► settle_api_budget ─► Succeeded
+//!   release_api_budget    abort_bulk_job   discard_parts      (undos, right to left;      ─► settle_api_budget ─► Succeeded
+//!                                                              last of all discard_dataset)
 //! ```
 //!
 //! `extract_pages` resumes after its last committed part, whatever ended the attempt before: the cursor is a row beside the
@@ -87,6 +88,12 @@ impl ExportSteps {
         unimplemented!()
     }
 
+    /// Deletes the staging data set's row, which the transaction that accepted the operation wrote.
+    #[activity(name = "discard_dataset")]
+    pub fn discard_dataset(_: StepInput<ExportDataset>) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
     /// Aborts and deletes the job, found again if its id was never recorded, and drops the staging data set's row.
     #[activity(name = "abort_bulk_job")]
     pub fn abort_bulk_job(_: StepInput<ExportDataset>) -> Result<(), ActivityError> {
@@ -141,7 +148,7 @@ impl ExportSteps {
 }
 
 pub use export_steps::{
-    AbortBulkJob, ApplyCurrentState, CommitManifest, DeleteBulkJob, DiscardManifest, DiscardParts, ExtractPages,
+    AbortBulkJob, ApplyCurrentState, CommitManifest, DeleteBulkJob, DiscardDataset, DiscardManifest, DiscardParts, ExtractPages,
     ReleaseApiBudget, ReserveApiBudget, SealManifest, SettleApiBudget, StartBulkJob,
 };
 
@@ -160,6 +167,7 @@ impl ExportDatasetSaga {
 }
 
 async fn export_dataset<W: 'static>(saga: &mut Saga<W>, export: ExportDataset) -> Result<Json, Stop> {
+    saga.accepted(ExportSteps::discard_dataset, export.clone());
     extract(saga, &export).await?;
     let (committed, mut forward) = saga.pivot(ExportSteps::commit_manifest, export.clone()).await?;
     settle(&mut forward, &export).await;

@@ -1,0 +1,71 @@
+//! Calls to the org's Apex REST service, signed.
+//!
+//! `X-Leadline-Signature: v1=` and the HMAC-SHA256, under the tenant's callback key, of timestamp, `.` and body, in hex;
+//! `X-Leadline-Timestamp` in Unix seconds. The receiver refuses what is older than its replay window, so each attempt is signed
+//! anew. A receiver may see a call twice, when its answer was lost, and tells by the ids in the body.
+
+use std::time::Duration;
+
+use leadline_domain::{Class, Code, Failure};
+use leadline_secrets::{Purpose, hmac_sha256_hex};
+use leadline_store::{TenantTx, ledger, sealed_secrets};
+use serde_json::{Value as Json, json};
+
+use crate::{secrets, step::Attempt};
+
+const TIMESTAMP: &str = "X-Leadline-Timestamp";
+const SIGNATURE: &str = "X-Leadline-Signature";
+/// The fact that counts attempts.
+const ATTEMPTS: &str = "attempts";
+
+/// What an org is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Callback {
+    PredictionComplete,
+    ModelReady,
+}
+
+impl Callback {
+    fn path(self) -> &'static str {
+        match self {
+            Self::PredictionComplete => "v1/salesforce/callbacks/prediction-complete",
+            Self::ModelReady => "v1/salesforce/callbacks/model-ready",
+        }
+    }
+}
+
+/// A callback that did not get through, and when it goes out again.
+pub(crate) struct Later {
+    pub(crate) failure: Failure,
+    pub(crate) next_in: Duration,
+}
+
+/// Makes one attempt.
+pub(crate) async fn post(attempt: &Attempt, callback: Callback, body: &Json) -> Result<(), Failure> {
+    let services = attempt.services();
+    let mut tx = attempt.read().await?;
+    let sealed = sealed_secrets::get(&mut tx, Purpose::CallbackKey).await?;
+    drop(tx);
+    let key = services.keyring.open(attempt.tenant(), Purpose::CallbackKey, &sealed).map_err(secrets)?;
+    let client = services.org(attempt.tenant()).await?;
+    let body = body.to_string();
+    let timestamp = chrono::Utc::now().timestamp().to_string();
+    let signature = format!("v1={}", hmac_sha256_hex(&key, &[timestamp.as_bytes(), b".", body.as_bytes()]));
+    client.apex_rest_post(callback.path(), &[(TIMESTAMP, &timestamp), (SIGNATURE, &signature)], body).await?;
+    Ok(())
+}
+
+/// Counts the attempt and says when the next one goes out: the saga waits as long as the failure names. What the org refuses for
+/// good today it may take tomorrow, once its service is deployed or its key is set, so every refusal is tried again.
+pub(crate) async fn next_attempt(attempt: &Attempt, tx: &mut TenantTx, refused: Failure) -> Result<Later, Failure> {
+    let config = &attempt.services().config;
+    let before = attempt.facts().get(ATTEMPTS).and_then(Json::as_u64).unwrap_or(0);
+    ledger::record_facts(tx, attempt.key(), &json!({ ATTEMPTS: before + 1 })).await?;
+    let doublings = u32::try_from(before).unwrap_or(u32::MAX).min(16);
+    let next_in = (config.first_callback * 2_u32.pow(doublings)).min(config.longest_callback).max(Duration::from_secs(1));
+    let failure = match refused.class() {
+        Class::Retryable | Class::Quota => refused,
+        Class::NeedsOperator | Class::Terminal => Failure::new(Code::CallbackRefused, refused.to_string()),
+    };
+    Ok(Later { failure: failure.retry_after(next_in.as_secs()), next_in })
+}

@@ -1,0 +1,55 @@
+//! What of the steps can be set.
+
+use std::time::Duration;
+
+use leadline_salesforce::Options;
+
+/// Typed configuration of a worker's steps. The sagas' own limits are [`leadline_workflows::Limits`].
+#[derive(Debug, Clone)]
+pub struct StepConfig {
+    /// How calls to Salesforce are made.
+    pub salesforce: Options,
+    /// The object whose describe proves that an org can be read; every org has it.
+    pub probe_object: String,
+    /// Rows of one Bulk results page, and so of one part.
+    pub page_rows: u32,
+    /// The longest wait between two looks at a Bulk job; the first look comes after a tenth of it.
+    pub job_poll: Duration,
+    /// Records upserted in one transaction.
+    pub apply_rows: usize,
+    /// Calls to Salesforce that a tenant may make in a UTC day.
+    pub daily_api_calls: i64,
+    /// Calls reserved by an export before its size is known.
+    pub export_calls: i64,
+    /// How long the answer of a prediction waits to be delivered.
+    pub claim_lifetime: Duration,
+    /// Waits between attempts to call an org back: the first, doubled up to the longest.
+    pub first_callback: Duration,
+    pub longest_callback: Duration,
+    /// After this time a training run is aborted, with a code. It never shapes a model.
+    pub training_wall_clock: Duration,
+    /// How long a cancelled body may take to end by itself before it is dropped.
+    pub cancel_grace: Duration,
+    /// Without progress for this long, a body stops heartbeating: the server then gives the attempt up.
+    pub stall_after: Duration,
+}
+
+impl Default for StepConfig {
+    fn default() -> Self {
+        Self {
+            salesforce: Options::default(),
+            probe_object: "Account".to_owned(),
+            page_rows: 50_000,
+            job_poll: Duration::from_secs(5),
+            apply_rows: 5_000,
+            daily_api_calls: 100_000,
+            export_calls: 50,
+            claim_lifetime: Duration::from_secs(7 * 24 * 3600),
+            first_callback: Duration::from_secs(2),
+            longest_callback: Duration::from_secs(3600),
+            training_wall_clock: Duration::from_secs(3600),
+            cancel_grace: Duration::from_secs(15),
+            stall_after: Duration::from_secs(300),
+        }
+    }
+}

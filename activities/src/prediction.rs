@@ -1,0 +1,257 @@
+//! The steps of `predict_async`.
+
+use std::sync::Arc;
+
+use leadline_domain::{Class, Code, Failure, operation::PredictAsync};
+use leadline_salesforce::SalesforceError;
+use leadline_serving::{Answer, Question};
+use leadline_store::{
+    TenantTx,
+    claims::{self, ClaimPurpose},
+    consents, ledger, predictions,
+};
+use leadline_workflows::{
+    StepInput,
+    predict_async::{
+        DeliverCallback, DiscardScore, FailPrediction, ForgetPrediction, ScoreRecord, ScoredRecord, StorePrediction,
+        StoredPrediction, WriteBack, WrittenBack,
+    },
+};
+use serde::Deserialize as _;
+use serde_json::{Map, Value as Json, json};
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use crate::{
+    callback::{self, Callback},
+    operation::ASKED,
+    services::Services,
+    step::{Attempt, Done, Undoing},
+};
+
+/// The fields of the org's object that a score is written into.
+const SCORE_FIELD: &str = "Leadline_Score__c";
+const REASONS_FIELD: &str = "Leadline_Reasons__c";
+const MODEL_FIELD: &str = "Leadline_Model__c";
+const SCORED_AT_FIELD: &str = "Leadline_Scored_At__c";
+
+pub struct PredictActivities(pub(crate) Arc<Services>);
+
+#[activities]
+impl PredictActivities {
+    #[activity(definition = ScoreRecord)]
+    pub async fn score_record(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<ScoredRecord, ActivityError> {
+        self.0.step(ctx, input, score_record).await
+    }
+
+    #[activity(definition = DiscardScore)]
+    pub async fn discard_score(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<(), ActivityError> {
+        self.0.undo(ctx, input, discard_score).await
+    }
+
+    #[activity(definition = StorePrediction)]
+    pub async fn store_prediction(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<StoredPrediction, ActivityError> {
+        self.0.step(ctx, input, store_prediction).await
+    }
+
+    #[activity(definition = ForgetPrediction)]
+    pub async fn forget_prediction(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<(), ActivityError> {
+        self.0.undo(ctx, input, forget_prediction).await
+    }
+
+    #[activity(definition = FailPrediction)]
+    pub async fn fail_prediction(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<(), ActivityError> {
+        self.0.undo(ctx, input, fail_prediction).await
+    }
+
+    #[activity(definition = WriteBack)]
+    pub async fn write_back(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<WrittenBack, ActivityError> {
+        self.0.step(ctx, input, write_back).await
+    }
+
+    #[activity(definition = DeliverCallback)]
+    pub async fn deliver_callback(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<(), ActivityError> {
+        self.0.step(ctx, input, deliver_callback).await
+    }
+}
+
+async fn score_record(attempt: Attempt, predict: PredictAsync) -> Result<Done<ScoredRecord>, Failure> {
+    let operation = &attempt.operation().operation;
+    let fields = if predict.has_fields {
+        let mut tx = attempt.read().await?;
+        match claims::get(&mut tx, operation, ClaimPurpose::RequestFields).await? {
+            Json::Object(fields) => fields,
+            _ => return Err(Failure::new(Code::Internal, "the claimed fields are no object")),
+        }
+    } else {
+        Map::new()
+    };
+    let question = Question { definition: Some(predict.definition), record_id: predict.record_id, fields };
+    let answer = attempt.services().predictor.predict(attempt.tenant(), &question).await?;
+    let content =
+        serde_json::to_value(&answer).map_err(|_| Failure::new(Code::Internal, "an answer cannot be written as JSON"))?;
+    let mut tx = attempt.fence().await?;
+    claims::put(&mut tx, operation, ClaimPurpose::Answer, &content, attempt.services().config.claim_lifetime).await?;
+    attempt.finish(tx, &ScoredRecord { model: answer.model }).await
+}
+
+async fn discard_score(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
+    let mut tx = undoing.begin().await?;
+    claims::delete(&mut tx, &undoing.operation.operation, ClaimPurpose::Answer).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Keeps the whole answer, or only that there was one, as the consent of this moment says.
+async fn store_prediction(attempt: Attempt, _: PredictAsync) -> Result<Done<StoredPrediction>, Failure> {
+    let operation = &attempt.operation().operation;
+    let mut tx = attempt.fence().await?;
+    let kept = consents::current_locked(&mut tx).await?.is_some_and(|consent| consent.grant.allow_store_predictions);
+    let content = claims::get(&mut tx, operation, ClaimPurpose::Answer).await?;
+    let answer = answer_of(&content)?;
+    predictions::record_score(&mut tx, operation, &answer.model, kept.then_some(&content)).await?;
+    attempt.finish(tx, &StoredPrediction { kept }).await
+}
+
+async fn forget_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
+    let mut tx = undoing.begin().await?;
+    predictions::discard_score(&mut tx, &undoing.operation.operation).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn fail_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
+    let mut tx = undoing.begin().await?;
+    let (code, message) = undoing.reason(&mut tx).await?;
+    predictions::fail(&mut tx, &undoing.operation.operation, code, &message).await?;
+    claims::delete(&mut tx, &undoing.operation.operation, ClaimPurpose::RequestFields).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The pivot. The ledger knows that the org is about to be asked before it is, and that it has refused once it has, so that
+/// whoever settles the pivot knows whether the record may have changed. Writing the same score twice is writing it once.
+async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<WrittenBack>, Failure> {
+    let operation = attempt.operation().operation.clone();
+    let mut tx = attempt.fence().await?;
+    let Some(record) = predict.record_id.filter(|_| predict.write_back) else {
+        predictions::written_back(&mut tx, &operation).await?;
+        return attempt.finish(tx, &WrittenBack { written: false }).await;
+    };
+    // After it was asked, a withdrawal comes too late: the record may have changed.
+    if attempt.facts().get(ASKED).is_none() {
+        consents::require(&mut tx, "allowWriteBack", |grant| grant.allow_write_back).await?;
+    }
+    let answer = answer_of(&claims::get(&mut tx, &operation, ClaimPurpose::Answer).await?)?;
+    let object = predictions::of_operation(&mut tx, &operation).await?.object;
+    ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: true })).await?;
+    tx.commit().await?;
+
+    // The fence keeps a settlement waiting while the org is asked.
+    let mut tx = attempt.fence().await?;
+    let client = attempt.services().org(attempt.tenant()).await?;
+    if let Err(error) = client.update_record(&object, &record, &score_fields(&answer)).await {
+        let refusal = refusal(error);
+        if refusal.class() == Class::Terminal {
+            ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: false })).await?;
+            tx.commit().await?;
+        }
+        return Err(refusal);
+    }
+    predictions::written_back(&mut tx, &operation).await?;
+    attempt.finish(tx, &WrittenBack { written: true }).await
+}
+
+fn score_fields(answer: &Answer) -> Map<String, Json> {
+    let reasons: Vec<String> = answer.reasons.iter().map(|reason| format!("{}: {}", reason.label, reason.value)).collect();
+    let mut fields = Map::new();
+    fields.insert(SCORE_FIELD.to_owned(), json!(answer.score));
+    fields.insert(REASONS_FIELD.to_owned(), json!(reasons.join("\n")));
+    fields.insert(MODEL_FIELD.to_owned(), json!(answer.model));
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    fields.insert(SCORED_AT_FIELD.to_owned(), json!(now));
+    fields
+}
+
+/// What the org says of the record itself is a refusal of the write-back; the rest is what it always is.
+fn refusal(error: SalesforceError) -> Failure {
+    let failure = error.failure();
+    match failure.class() {
+        Class::Terminal => Failure::new(Code::WriteBackRefused, failure.message),
+        _ => failure,
+    }
+}
+
+/// Tells the org. The claim is what is told, since a tenant may not allow the score to be kept anywhere else; once it has
+/// expired there is nothing left to tell, and the prediction ends without its callback.
+async fn deliver_callback(attempt: Attempt, predict: PredictAsync) -> Result<Done<()>, Failure> {
+    let operation = attempt.operation().operation.clone();
+    let mut tx = attempt.read().await?;
+    let content = match claims::get(&mut tx, &operation, ClaimPurpose::Answer).await {
+        Ok(content) => content,
+        Err(error) if error.code() == Some(Code::ClaimExpired) => return complete(&attempt, false).await,
+        Err(error) => return Err(error.into()),
+    };
+    drop(tx);
+    let answer = answer_of(&content)?;
+    let body = json!({
+        "event": "prediction-complete",
+        "operationId": operation,
+        "requestId": predict.request_id,
+        "recordId": predict.record_id,
+        "score": answer.score,
+        "probability": answer.probability,
+        "positive": answer.positive,
+        "reasons": answer.reasons,
+        "modelId": answer.model,
+        "definition": answer.definition,
+    });
+    match callback::post(&attempt, Callback::PredictionComplete, &body).await {
+        Ok(()) => complete(&attempt, true).await,
+        Err(refused) => {
+            let mut tx = attempt.fence().await?;
+            let later = callback::next_attempt(&attempt, &mut tx, refused).await?;
+            predictions::callback_failed(&mut tx, &operation, &later.failure.to_string(), later.next_in).await?;
+            tx.commit().await?;
+            Err(later.failure)
+        }
+    }
+}
+
+async fn complete(attempt: &Attempt, delivered: bool) -> Result<Done<()>, Failure> {
+    let mut tx: TenantTx = attempt.fence().await?;
+    let operation = &attempt.operation().operation;
+    predictions::complete(&mut tx, operation, delivered).await?;
+    claims::delete(&mut tx, operation, ClaimPurpose::Answer).await?;
+    claims::delete(&mut tx, operation, ClaimPurpose::RequestFields).await?;
+    attempt.finish(tx, &()).await
+}
+
+fn answer_of(content: &Json) -> Result<Answer, Failure> {
+    Answer::deserialize(content).map_err(|_| Failure::new(Code::Internal, "the claimed answer does not parse"))
+}

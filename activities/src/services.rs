@@ -1,0 +1,48 @@
+//! What the steps stand on, shared by all activities of a worker.
+
+use std::sync::Arc;
+
+use leadline_domain::{Failure, TenantId};
+use leadline_lake::Lake;
+use leadline_salesforce::OrgClient;
+use leadline_secrets::Keyring;
+use leadline_serving::Predictor;
+use leadline_store::Store;
+
+use crate::{config::StepConfig, orgs::OrgClients};
+
+/// The parts that [`Services`] is made of.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Store,
+    pub lake: Lake,
+    pub keyring: Arc<Keyring>,
+    pub predictor: Arc<Predictor>,
+    pub config: StepConfig,
+}
+
+pub struct Services {
+    pub(crate) store: Store,
+    pub(crate) lake: Lake,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) predictor: Arc<Predictor>,
+    pub(crate) config: StepConfig,
+    orgs: OrgClients,
+}
+
+impl Services {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, lake, keyring, predictor, config } = parts;
+        Arc::new(Self { store, lake, keyring, predictor, config, orgs: OrgClients::default() })
+    }
+
+    /// The tenant's org, signed in.
+    pub(crate) async fn org(&self, tenant: &TenantId) -> Result<OrgClient, Failure> {
+        self.orgs.client(self, tenant).await
+    }
+
+    /// Signs in anew at the next call: the org has refused what was cached, and its key may have been changed meanwhile.
+    pub(crate) fn forget_org(&self, tenant: &TenantId) {
+        self.orgs.forget(tenant);
+    }
+}

@@ -1,0 +1,66 @@
+//! What of a worker can be set.
+
+use std::time::Duration;
+
+use leadline_workflows::{Limits, SAGA_QUEUE};
+use temporalio_client::{
+    ClientOptions, ConnectionOptions,
+    envconfig::{ConfigError, LoadClientConfigProfileOptions},
+};
+
+/// How many tasks of a kind a worker takes on at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    pub workflow_tasks: usize,
+    pub light: usize,
+    /// Each streams a page: bounded by memory.
+    pub extraction: usize,
+    /// Each keeps processors busy.
+    pub compute: usize,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { workflow_tasks: 50, light: 50, extraction: 4, compute: 1 }
+    }
+}
+
+/// Typed configuration of a worker process.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    pub connection: ConnectionOptions,
+    pub namespace: String,
+    /// The queue of workflows and light steps; the other lanes' queues stand beside it.
+    pub queue: String,
+    pub limits: Limits,
+    pub slots: Slots,
+    /// How long a workflow waits for the worker that has it in memory, before another one takes it over by replay.
+    pub sticky_timeout: Duration,
+    /// How long running steps may go on after shutdown was asked for. Then they are cancelled, and go on elsewhere from their
+    /// committed cursor.
+    pub drain: Duration,
+}
+
+impl WorkerConfig {
+    pub fn new(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
+        Self {
+            connection,
+            namespace: namespace.into(),
+            queue: SAGA_QUEUE.to_owned(),
+            limits: Limits::default(),
+            slots: Slots::default(),
+            sticky_timeout: Duration::from_secs(5),
+            drain: Duration::from_secs(20),
+        }
+    }
+
+    /// Reads connection and namespace as every Temporal program does: `TEMPORAL_*` variables over the profile file, TLS and API
+    /// key included.
+    ///
+    /// # Errors
+    /// When a variable or the file does not make sense.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())?;
+        Ok(Self::new(connection, client.namespace))
+    }
+}

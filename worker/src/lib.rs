@@ -1,0 +1,11 @@
+//! Wires sagas and steps to Temporal's task queues: one connection, one worker for each lane.
+
+mod config;
+mod connection;
+mod run;
+mod search_attributes;
+
+pub use config::{Slots, WorkerConfig};
+pub use connection::connect;
+pub use run::{WorkerError, run};
+pub use search_attributes::ensure_search_attributes;

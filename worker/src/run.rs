@@ -1,0 +1,125 @@
+//! Running the workers of all lanes until they are asked to stop.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use leadline_activities::Services;
+use leadline_workflows::Lane;
+use temporalio_client::Client;
+use temporalio_common::worker::WorkerDeploymentOptions;
+use temporalio_sdk::{
+    Runtime, Worker, WorkerOptions,
+    runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    config::{Slots, WorkerConfig},
+    connection::connect,
+};
+
+/// Why a worker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("cannot connect to Temporal at {address}: {reason}")]
+    Connect { address: String, reason: String },
+    #[error("cannot set a worker up for {queue}: {reason}")]
+    Setup { queue: String, reason: String },
+    #[error("the worker of {queue} has stopped: {reason}")]
+    Stopped { queue: String, reason: String },
+}
+
+/// Runs the workers until `shutdown` resolves, then lets running steps end within the configured time.
+///
+/// # Errors
+/// [`WorkerError`]; when one lane's worker stops, all do.
+pub async fn run(
+    config: WorkerConfig,
+    services: Arc<Services>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), WorkerError> {
+    let (ended, end) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    // Workflows are not `Send`: they live and die on one thread, which is theirs alone.
+    let thread = std::thread::Builder::new().name("leadline-sagas".to_owned()).spawn(move || {
+        let outcome = runtime.block_on(run_lanes(&config, &services, shutdown));
+        // Nobody waits any more if the caller was dropped; the workers have stopped all the same.
+        let _ = ended.send(outcome);
+    });
+    let lost = |reason: String| WorkerError::Setup { queue: "all lanes".to_owned(), reason };
+    thread.map_err(|e| lost(e.to_string()))?;
+    end.await.map_err(|_| lost("the worker's thread has panicked".to_owned()))?
+}
+
+async fn run_lanes(
+    config: &WorkerConfig,
+    services: &Arc<Services>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let client = connect(config).await?;
+    let runtime = Runtime::from_current_tokio(Default::default())
+        .map_err(|e| WorkerError::Setup { queue: config.queue.clone(), reason: e.to_string() })?;
+    let mut workers =
+        Lane::ALL.into_iter().map(|lane| build(config, services, &runtime, &client, lane)).collect::<Result<Vec<_>, _>>()?;
+    let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
+    let stop_all = || stops.iter().for_each(|stop| stop());
+    let queues: Vec<String> = workers.iter().map(|worker| worker.task_queue().to_owned()).collect();
+    tracing::info!(namespace = %config.namespace, queues = queues.join(" "), "worker polls");
+    let running = join_all(workers.iter_mut().zip(queues).map(|(worker, queue)| {
+        let stop_all = &stop_all;
+        async move {
+            let outcome = worker.run().await;
+            stop_all();
+            outcome.map_err(|e| WorkerError::Stopped { queue, reason: e.to_string() })
+        }
+    }));
+    let mut running = std::pin::pin!(running);
+    let outcomes = tokio::select! {
+        outcomes = &mut running => outcomes,
+        () = shutdown => {
+            tracing::info!(seconds = config.drain.as_secs(), "worker drains");
+            stop_all();
+            running.await
+        }
+    };
+    outcomes.into_iter().collect()
+}
+
+fn build(
+    config: &WorkerConfig,
+    services: &Arc<Services>,
+    runtime: &Runtime,
+    client: &Client,
+    lane: Lane,
+) -> Result<Worker, WorkerError> {
+    let queue = lane.queue(&config.queue);
+    let mut options = WorkerOptions::new(&queue)
+        // The default hashes the binary, which takes seconds for a debug build.
+        .deployment_options(WorkerDeploymentOptions::from_build_id(concat!("leadline-", env!("CARGO_PKG_VERSION")).to_owned()))
+        .tuner(tuner(&config.slots, lane))
+        .sticky_queue_schedule_to_start_timeout(config.sticky_timeout)
+        .graceful_shutdown_period(config.drain)
+        // Eager activities bypass the task queue, and so its fairness between tenants.
+        .max_eager_activity_reservations_per_workflow_task(0)
+        .build();
+    let refused = |reason: String| WorkerError::Setup { queue: queue.clone(), reason };
+    if lane == Lane::Light {
+        leadline_workflows::register(&mut options, config.limits).map_err(|e| refused(e.to_string()))?;
+    }
+    leadline_activities::register(&mut options, lane, services);
+    Worker::new(runtime, client.clone(), options).map_err(|e| refused(e.to_string()))
+}
+
+fn tuner(slots: &Slots, lane: Lane) -> TunerHolder {
+    let activities = match lane {
+        Lane::Light => slots.light,
+        Lane::Extraction => slots.extraction,
+        Lane::Compute => slots.compute,
+    };
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(slots.workflow_tasks))
+        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
+        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .build()
+}
