@@ -1,0 +1,204 @@
+//! One `leadline dev` with a state directory and ports of its own, stopped when the test lets go of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use leadline_domain::TenantId;
+use leadline_lake::{Lake, LakeConfig, Prefix};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::tools;
+
+/// A cold start makes a database cluster and generates an org.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A running stack. It stops when this is dropped, and also when the test process dies: `leadline guard` sees to that.
+pub struct DevStack {
+    guard: Child,
+    state: TempDir,
+    /// `dev.json`: where everything is reached.
+    pub endpoints: Json,
+}
+
+impl DevStack {
+    /// Starts a stack with these further arguments of `leadline dev` and waits until its API is ready.
+    ///
+    /// # Panics
+    /// When the stack does not come up; with its output.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let state = tempfile::Builder::new().prefix("leadline-test-").tempdir().expect("a temporary directory");
+        let log = fs::File::create(state.path().join("dev.out")).expect("a log file in the temporary directory");
+        let guard = Command::new(tools::leadline())
+            .arg("guard")
+            .arg("--")
+            .arg(tools::leadline())
+            .args(["dev", "--free-ports", "--state-dir"])
+            .arg(state.path().join("state"))
+            .args(arguments)
+            .env("LEADLINE_SUPERVISED", "1")
+            .env("LEADLINE_TEMPORAL_BIN", tools::temporal())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().expect("a second handle of the log file"))
+            .stderr(log)
+            .spawn()
+            .expect("the leadline binary starts");
+        let mut stack = Self { guard, state, endpoints: Json::Null };
+        stack.endpoints = stack.ready().await;
+        stack
+    }
+
+    async fn ready(&mut self) -> Json {
+        let began = Instant::now();
+        let http = reqwest::Client::new();
+        loop {
+            if let Some(endpoints) = self.read_endpoints() {
+                let live = format!("{}health/ready", endpoints["api_url"].as_str().expect("dev.json names the API"));
+                if http.get(live).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                    return endpoints;
+                }
+            }
+            let ended = self.guard.try_wait().expect("the guard is our child");
+            assert!(ended.is_none(), "leadline dev ended early:\n{}", self.output());
+            assert!(began.elapsed() < READY_WITHIN, "leadline dev is not ready:\n{}", self.output());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn read_endpoints(&self) -> Option<Json> {
+        serde_json::from_slice(&fs::read(self.state_dir().join("dev.json")).ok()?).ok()
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.state.path().join("state")
+    }
+
+    /// What the supervisor printed.
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.state.path().join("dev.out")).unwrap_or_default()
+    }
+
+    /// The log of one part, such as `worker`.
+    pub fn log(&self, part: &str) -> String {
+        fs::read_to_string(self.state_dir().join("logs").join(format!("{part}.log"))).unwrap_or_default()
+    }
+
+    /// An address of `dev.json`, by JSON pointer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn endpoint(&self, pointer: &str) -> String {
+        let found = self.endpoints.pointer(pointer).and_then(Json::as_str);
+        found.unwrap_or_else(|| panic!("dev.json has no {pointer}")).trim_end_matches('/').to_owned()
+    }
+
+    pub fn operator_key(&self) -> String {
+        let path = self.endpoint("/operator_key_file");
+        fs::read_to_string(&path).expect("the operator's key file is readable").trim().to_owned()
+    }
+
+    /// The process of a part; the supervisor starts a new one when it dies.
+    pub fn process_of(&self, part: &str) -> Option<Pid> {
+        let supervisor = self.endpoints["pid"].as_i64().expect("dev.json names the supervisor's process");
+        children_of(supervisor).into_iter().find(|pid| command_line(*pid).get(1).is_some_and(|verb| verb == part)).map(|pid| {
+            Pid::from_raw(i32::try_from(pid).expect("process ids fit"))
+        })
+    }
+
+    /// Kills a part on the spot, as a crash would. The supervisor starts it again.
+    pub fn kill(&self, part: &str) {
+        self.signal(part, Signal::SIGKILL);
+    }
+
+    /// Freezes a part: it keeps its connections and does nothing.
+    pub fn pause(&self, part: &str) {
+        self.signal(part, Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self, part: &str) {
+        self.signal(part, Signal::SIGCONT);
+    }
+
+    fn signal(&self, part: &str, signal: Signal) {
+        let pid = self.process_of(part).unwrap_or_else(|| panic!("no {part} runs:\n{}", self.output()));
+        kill(pid, signal).expect("the part is ours to signal");
+    }
+
+    /// The keys of every object that the tenant has in the bucket.
+    pub async fn objects(&self, tenant: &str) -> Vec<String> {
+        let tenant: TenantId = tenant.parse().expect("a tenant id");
+        let objects = self.lake().list(&Prefix::tenant(&tenant)).await.expect("the object store lists");
+        objects.into_iter().map(|object| object.key.as_str().to_owned()).collect()
+    }
+
+    pub fn lake(&self) -> Lake {
+        let setting = |name: &str| self.endpoint(&format!("/object_store/{name}"));
+        Lake::connect(&LakeConfig {
+            endpoint: Some(setting("endpoint").parse().expect("the endpoint is a URL")),
+            region: setting("region"),
+            bucket: setting("bucket"),
+            access_key: Some(setting("access_key")),
+            secret_key: Some(setting("secret_key")),
+            path_style: true,
+        })
+        .expect("the lake's settings are complete")
+    }
+
+    /// Runs Temporal's own CLI against the stack and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn temporal(&self, arguments: &[&str]) -> String {
+        let output = Command::new(tools::temporal())
+            .args(arguments)
+            .args(["--address", &self.endpoint("/temporal_address")])
+            .output()
+            .expect("the Temporal CLI runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "temporal {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+}
+
+impl Drop for DevStack {
+    fn drop(&mut self) {
+        let guard = Pid::from_raw(i32::try_from(self.guard.id()).expect("process ids fit"));
+        drop(kill(guard, Signal::SIGTERM));
+        let began = Instant::now();
+        while began.elapsed() < STOP_WITHIN {
+            if matches!(self.guard.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        drop(self.guard.kill());
+        drop(self.guard.wait());
+    }
+}
+
+/// Children hang on any thread of their parent, so every process is asked for its own parent.
+fn children_of(parent: i64) -> Vec<i64> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i64>().ok());
+    ids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+fn parent_of(pid: i64) -> Option<i64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+fn command_line(pid: i64) -> Vec<String> {
+    let raw = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
+    raw.split(|&b| b == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}

@@ -1,0 +1,65 @@
+//! The simulated org as its own users see it, and its faults.
+
+use std::{fs, path::Path};
+
+use leadline_salesforce::{Credentials, Options, OrgClient};
+use serde_json::{Value as Json, json};
+
+use crate::dev_stack::DevStack;
+
+/// The connected app as the simulator wrote it down at its first start.
+fn connected_app(stack: &DevStack) -> (Json, String) {
+    let state = stack.endpoint("/simulator/state_dir");
+    let read = |name: &str| fs::read_to_string(Path::new(&state).join(name)).expect("the simulator writes its connected app");
+    (serde_json::from_str(&read("connected-app.json")).expect("the connected app is JSON"), read("connected-app.pem"))
+}
+
+/// The body of `POST /v1/tenants` that connects the stack's org.
+pub fn connection(stack: &DevStack, name: &str) -> Json {
+    let (app, private_key) = connected_app(stack);
+    json!({
+        "name": name,
+        "displayName": format!("{name} of the test suite"),
+        "salesforce": {
+            "loginUrl": app["login_url"], "clientId": app["client_id"], "username": app["username"], "privateKeyPem": private_key,
+        },
+        "callbackKey": app["callback_key"],
+    })
+}
+
+/// A client of the org, signed in.
+pub async fn client(stack: &DevStack) -> OrgClient {
+    let (app, private_key) = connected_app(stack);
+    let text = |name: &str| app[name].as_str().expect("the connected app is complete").to_owned();
+    let credentials = Credentials::new(&text("login_url"), text("client_id"), text("username"), private_key, text("login_url"))
+        .expect("the connected app's settings are complete");
+    OrgClient::connect(credentials, Options::default()).await.expect("the org lets its own connected app in")
+}
+
+/// The simulator's own view and controls, below `/__simulator/`.
+pub struct Controls {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Controls {
+    pub fn of(stack: &DevStack) -> Self {
+        Self { http: reqwest::Client::new(), base: format!("{}/__simulator", stack.endpoint("/simulator/http")) }
+    }
+
+    pub async fn read(&self, what: &str) -> Json {
+        let answer = self.http.get(format!("{}/{what}", self.base)).send().await.expect("the simulator answers");
+        answer.json().await.expect("the simulator's view is JSON")
+    }
+
+    /// Injects a fault; see the simulator's `faults` module for the kinds.
+    pub async fn inject(&self, fault: &Json) {
+        let answer = self.http.post(format!("{}/faults", self.base)).json(fault).send().await.expect("the simulator answers");
+        assert!(answer.status().is_success(), "{fault}: {}", answer.text().await.unwrap_or_default());
+    }
+
+    pub async fn clear_faults(&self) {
+        let answer = self.http.delete(format!("{}/faults", self.base)).send().await.expect("the simulator answers");
+        assert!(answer.status().is_success());
+    }
+}

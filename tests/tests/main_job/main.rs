@@ -1,0 +1,7 @@
+//! The main job, end to end: what leadline exists for, on a whole stack, and what holds when its parts die under it.
+
+mod consent;
+mod durability;
+mod exactly_once;
+mod journey;
+mod parity;

@@ -1,0 +1,3 @@
+//! The Salesforce wire, end to end: leadline's own client and unmodified third-party clients against the simulator.
+
+mod client;
