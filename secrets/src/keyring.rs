@@ -1,7 +1,9 @@
 //! The key-encryption keys: a JSON file that only its owner can read, or the same JSON in an environment variable.
 //!
 //! Rotation: `add_key` makes a new current key and keeps the old ones; every secret is rewrapped; then the old key can be
-//! removed. Until that, both open what they sealed, so that rotation needs no stop.
+//! removed. No process has to stop for it: one that holds the keys of before reads its file again where it meets a key that it
+//! does not know, and before it seals. A keyring from an environment variable cannot be read again, so that processes with one
+//! are restarted between `add_key` and the rewrapping.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +11,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -25,8 +27,14 @@ use crate::{
 
 /// Key-encryption keys by id, of which one is current.
 pub struct Keyring {
+    keys: Keys,
+    /// `None`: not from a file.
+    file: Option<PathBuf>,
+}
+
+struct Keys {
     current: String,
-    keys: BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>,
+    by_id: BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,7 +64,7 @@ impl Keyring {
     /// # Errors
     /// [`SecretsError::NoRandomness`].
     pub fn generate() -> Result<Self, SecretsError> {
-        let mut keyring = Self { current: String::new(), keys: BTreeMap::new() };
+        let mut keyring = Self { keys: Keys { current: String::new(), by_id: BTreeMap::new() }, file: None };
         keyring.add_key()?;
         Ok(keyring)
     }
@@ -66,24 +74,20 @@ impl Keyring {
     /// # Errors
     /// [`SecretsError::KeyFile`], also when the file exists: overwriting a key file would lose every secret.
     pub fn create(path: &Path) -> Result<Self, SecretsError> {
-        let keyring = Self::generate()?;
+        let keyring = Self { file: Some(path.to_owned()), ..Self::generate()? };
         let mut file = new_private_file(path).map_err(|source| key_file(path, "created", source))?;
-        keyring.write_to(&mut file).and_then(|()| sync_directory(path)).map_err(|source| key_file(path, "written", source))?;
+        keyring
+            .keys
+            .write_to(&mut file)
+            .and_then(|()| sync_directory(path))
+            .map_err(|source| key_file(path, "written", source))?;
         Ok(keyring)
     }
 
     /// # Errors
     /// [`SecretsError::KeyFile`], [`SecretsError::KeyFileExposed`] when others can read it, [`SecretsError::Malformed`].
     pub fn load(path: &Path) -> Result<Self, SecretsError> {
-        let unreadable = |source| key_file(path, "read", source);
-        let mut file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(SecretsError::KeyFileExposed { path: path.to_owned(), mode });
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.read_to_string(&mut text).map_err(unreadable)?;
-        Self::from_json(&text, &format!("key file {}", path.display()))
+        Ok(Self { keys: Keys::read(path)?, file: Some(path.to_owned()) })
     }
 
     /// Reads the JSON of a key file from an environment variable.
@@ -92,29 +96,8 @@ impl Keyring {
     /// [`SecretsError::VariableMissing`], [`SecretsError::Malformed`].
     pub fn from_env(variable: &str) -> Result<Self, SecretsError> {
         let text = std::env::var(variable).map_err(|_| SecretsError::VariableMissing(variable.to_owned()))?;
-        Self::from_json(&Zeroizing::new(text), &format!("environment variable {variable}"))
-    }
-
-    fn from_json(text: &str, origin: &str) -> Result<Self, SecretsError> {
-        let malformed = |problem| SecretsError::Malformed { origin: origin.to_owned(), problem };
-        let file: KeyringFile = serde_json::from_str(text)
-            .map_err(|_| malformed("expected JSON {\"current\": id, \"keys\": [{\"id\", \"key\"}]}"))?;
-        let mut keys = BTreeMap::new();
-        for entry in &file.keys {
-            let bytes = Zeroizing::new(STANDARD.decode(&entry.key).map_err(|_| malformed("a key is not base64"))?);
-            if bytes.len() != KEY_LEN {
-                return Err(malformed("a key has not 32 bytes"));
-            }
-            let mut key = Zeroizing::new([0u8; KEY_LEN]);
-            key.copy_from_slice(&bytes);
-            if keys.insert(entry.id.clone(), key).is_some() {
-                return Err(malformed("two keys have the same id"));
-            }
-        }
-        if !keys.contains_key(&file.current) {
-            return Err(malformed("the current key is not among the keys"));
-        }
-        Ok(Self { current: file.current, keys })
+        let keys = Keys::from_json(&Zeroizing::new(text), &format!("environment variable {variable}"))?;
+        Ok(Self { keys, file: None })
     }
 
     /// Writes the keyring over its file, through a temporary file beside it, so that a crash leaves the old or the new one.
@@ -130,21 +113,12 @@ impl Keyring {
             _ => {}
         }
         let mut file = new_private_file(&beside).map_err(unwritable)?;
-        self.write_to(&mut file).map_err(unwritable)?;
+        self.keys.write_to(&mut file).map_err(unwritable)?;
         fs::rename(&beside, path).map_err(unwritable)?;
         sync_directory(path).map_err(unwritable)
     }
 
-    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
-        let keys = self.keys.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect();
-        let content = KeyringFile { current: self.current.clone(), keys };
-        let text = Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"));
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()
-    }
-
-    /// Makes a new key and the current one; returns its id. Call [`Keyring::save`] before anything is sealed with it.
+    /// Makes a new key and the current one; returns its id. A keyring with a file seals with it from [`Keyring::save`] on.
     ///
     /// # Errors
     /// [`SecretsError::NoRandomness`].
@@ -152,9 +126,9 @@ impl Keyring {
         let mut name = [0u8; 8];
         SystemRandom::new().fill(&mut name).map_err(|_| SecretsError::NoRandomness)?;
         let id = format!("kek_{}", hex::encode(name));
-        self.keys.insert(id.clone(), envelope::random_key()?);
-        self.current = id;
-        Ok(&self.current)
+        self.keys.by_id.insert(id.clone(), envelope::random_key()?);
+        self.keys.current = id;
+        Ok(&self.keys.current)
     }
 
     /// Removes a key that wraps nothing any more. What is still wrapped by it is lost: ask the database first.
@@ -162,32 +136,35 @@ impl Keyring {
     /// # Errors
     /// [`SecretsError::CurrentKey`], [`SecretsError::UnknownKey`].
     pub fn remove_key(&mut self, key_id: &str) -> Result<(), SecretsError> {
-        if key_id == self.current {
+        if key_id == self.keys.current {
             return Err(SecretsError::CurrentKey(key_id.to_owned()));
         }
-        self.keys.remove(key_id).map(drop).ok_or_else(|| SecretsError::UnknownKey(key_id.to_owned()))
+        self.keys.by_id.remove(key_id).map(drop).ok_or_else(|| SecretsError::UnknownKey(key_id.to_owned()))
     }
 
     pub fn current_key_id(&self) -> &str {
-        &self.current
+        &self.keys.current
     }
 
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.keys().map(String::as_str)
+        self.keys.by_id.keys().map(String::as_str)
     }
 
-    /// Seals `plaintext` under a new data key, wrapped by the current key.
+    /// Seals `plaintext` under a new data key, wrapped by the current key: that of the file, if there is one, since another
+    /// process may have rotated and removed the one that is held here.
     ///
     /// # Errors
-    /// [`SecretsError::NoRandomness`].
+    /// [`SecretsError::NoRandomness`]; those of [`Keyring::load`].
     pub fn seal(&self, tenant: &TenantId, purpose: Purpose, plaintext: &[u8]) -> Result<Sealed, SecretsError> {
-        envelope::seal(&self.key(&self.current)?, tenant, purpose, plaintext)
+        let reread = self.file.as_deref().map(Keys::read).transpose()?;
+        let keys = reread.as_ref().unwrap_or(&self.keys);
+        envelope::seal(&keys.key(&keys.current)?, tenant, purpose, plaintext)
     }
 
     /// # Errors
     /// [`SecretsError::UnknownKey`]; [`SecretsError::Unopened`] for another tenant, another purpose or changed bytes.
     pub fn open(&self, tenant: &TenantId, purpose: Purpose, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SecretsError> {
-        envelope::open(&self.key(&sealed.key_id)?, tenant, purpose, sealed)
+        self.with_key(&sealed.key_id, |key| envelope::open(key, tenant, purpose, sealed))
     }
 
     /// The same secret with its data key wrapped by the current key. The secret itself is neither opened nor changed.
@@ -195,18 +172,73 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::open`].
     pub fn rewrap(&self, tenant: &TenantId, purpose: Purpose, sealed: &Sealed) -> Result<Sealed, SecretsError> {
-        envelope::rewrap(&self.key(&sealed.key_id)?, &self.key(&self.current)?, tenant, purpose, sealed)
+        let to = self.keys.key(&self.keys.current)?;
+        self.with_key(&sealed.key_id, |from| envelope::rewrap(from, &to, tenant, purpose, sealed))
+    }
+
+    /// Uses a key that is held, or that the file has by now.
+    fn with_key<T>(&self, id: &str, act: impl FnOnce(&WrappingKey<'_>) -> Result<T, SecretsError>) -> Result<T, SecretsError> {
+        match (self.keys.key(id), &self.file) {
+            (Ok(key), _) => act(&key),
+            (Err(_), Some(file)) => act(&Keys::read(file)?.key(id)?),
+            (Err(unknown), None) => Err(unknown),
+        }
+    }
+}
+
+impl Keys {
+    fn read(path: &Path) -> Result<Self, SecretsError> {
+        let unreadable = |source| key_file(path, "read", source);
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(SecretsError::KeyFileExposed { path: path.to_owned(), mode });
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Self::from_json(&text, &format!("key file {}", path.display()))
+    }
+
+    fn from_json(text: &str, origin: &str) -> Result<Self, SecretsError> {
+        let malformed = |problem| SecretsError::Malformed { origin: origin.to_owned(), problem };
+        let file: KeyringFile = serde_json::from_str(text)
+            .map_err(|_| malformed("expected JSON {\"current\": id, \"keys\": [{\"id\", \"key\"}]}"))?;
+        let mut by_id = BTreeMap::new();
+        for entry in &file.keys {
+            let bytes = Zeroizing::new(STANDARD.decode(&entry.key).map_err(|_| malformed("a key is not base64"))?);
+            if bytes.len() != KEY_LEN {
+                return Err(malformed("a key has not 32 bytes"));
+            }
+            let mut key = Zeroizing::new([0u8; KEY_LEN]);
+            key.copy_from_slice(&bytes);
+            if by_id.insert(entry.id.clone(), key).is_some() {
+                return Err(malformed("two keys have the same id"));
+            }
+        }
+        if !by_id.contains_key(&file.current) {
+            return Err(malformed("the current key is not among the keys"));
+        }
+        Ok(Self { current: file.current, by_id })
+    }
+
+    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
+        let keys = self.by_id.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect();
+        let content = KeyringFile { current: self.current.clone(), keys };
+        let text = Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"));
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
     }
 
     fn key<'a>(&'a self, id: &'a str) -> Result<WrappingKey<'a>, SecretsError> {
-        let bytes = self.keys.get(id).ok_or_else(|| SecretsError::UnknownKey(id.to_owned()))?;
+        let bytes = self.by_id.get(id).ok_or_else(|| SecretsError::UnknownKey(id.to_owned()))?;
         Ok(WrappingKey { id, bytes })
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("current", &self.current).field("keys", &self.keys.len()).finish()
+        f.debug_struct("Keyring").field("current", &self.keys.current).field("keys", &self.keys.by_id.len()).finish()
     }
 }
 
@@ -286,7 +318,31 @@ mod tests {
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Keyring::load(&path), Err(SecretsError::KeyFileExposed { mode: 0o644, .. })));
-        let quoted = Keyring::from_json("{\"current\": \"hunter2\"", "a text").unwrap_err().to_string();
+        let quoted = Keys::from_json("{\"current\": \"hunter2\"", "a text").err().unwrap().to_string();
         assert!(!quoted.contains("hunter2"), "{quoted}");
+    }
+
+    #[test]
+    fn a_process_that_holds_the_keys_of_before_follows_a_rotation_without_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring.json");
+        let mut rotating = Keyring::create(&path).unwrap();
+        let running = Keyring::load(&path).unwrap();
+        let tenant = TenantId::random();
+        let old = running.seal(&tenant, Purpose::CallbackKey, PEM).unwrap();
+
+        rotating.add_key().unwrap();
+        assert_eq!(rotating.seal(&tenant, Purpose::CallbackKey, PEM).unwrap().key_id, old.key_id, "not before it is saved");
+        rotating.save(&path).unwrap();
+        let new = rotating.rewrap(&tenant, Purpose::CallbackKey, &old).unwrap();
+        rotating.remove_key(&old.key_id).unwrap();
+        rotating.save(&path).unwrap();
+
+        assert_eq!(&**running.open(&tenant, Purpose::CallbackKey, &new).unwrap(), PEM);
+        assert_eq!(running.seal(&tenant, Purpose::CallbackKey, PEM).unwrap().key_id, new.key_id);
+        assert!(matches!(
+            Keyring::load(&path).unwrap().open(&tenant, Purpose::CallbackKey, &old),
+            Err(SecretsError::UnknownKey(_))
+        ));
     }
 }

@@ -13,6 +13,17 @@ use crate::Result;
 /// How long a pooled connection may have been idle before it is tried with a round trip of its own.
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
+/// Settings of every session. A worker that froze in the middle of a transaction, or whose machine is gone, holds the locks of
+/// its step: the server gives such a session up, so that the undo of the step can close the epoch. What the session had not
+/// committed is gone then, and its attempt changes nothing.
+const SESSION_SETTINGS: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("statement_timeout", "300s"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
 #[derive(Clone)]
 pub struct StoreConfig {
     /// `postgres://` URL of the role `leadline_tenant`.
@@ -98,7 +109,7 @@ impl Store {
 }
 
 fn pool(config: &StoreConfig, url: &str) -> Result<PgPool> {
-    let options = PgConnectOptions::from_str(url)?.application_name("leadline");
+    let options = PgConnectOptions::from_str(url)?.application_name("leadline").options(SESSION_SETTINGS);
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.acquire_timeout)

@@ -1,10 +1,8 @@
 //! Data sets, schemas and the current state of records.
 
-use std::time::Instant;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use leadline_domain::{
-    Code, DatasetId, OperationId,
+    Code, OperationId,
     value::{Field, FieldType, ObjectSchema},
 };
 use leadline_store::{
@@ -97,29 +95,4 @@ async fn the_latest_version_of_a_record_wins_whatever_the_order_of_arrival() {
     assert_eq!(records::count(&mut tx, "Lead").await.unwrap(), 3);
     let page = records::list(&mut tx, "Lead", "a", 1).await.unwrap();
     assert_eq!(page[0].record_id, "b");
-}
-
-#[tokio::test]
-async fn current_state_takes_in_more_than_ten_thousand_rows_a_second() {
-    const ROWS: usize = 20_000;
-    let db = database().await;
-    let (tenant, _) = fixture::tenant(&db.store, "large").await;
-    let dataset: DatasetId = OperationId::random().dataset();
-    let now = Utc::now();
-    let row = |n: usize| {
-        let fields: serde_json::Map<_, _> =
-            (0..20).map(|f| (format!("Field{f}__c"), json!(format!("value {}", n * f)))).collect();
-        RecordVersion { record_id: format!("00Q{n:015}"), modified_at: now, fields: fields.into() }
-    };
-    let batches: Vec<Vec<_>> = (0..ROWS).collect::<Vec<_>>().chunks(5_000).map(|c| c.iter().map(|n| row(*n)).collect()).collect();
-    let start = Instant::now();
-    for batch in &batches {
-        let mut tx = db.store.tenant(&tenant).await.unwrap();
-        records::upsert_batch(&mut tx, "Lead", batch, &dataset).await.unwrap();
-        tx.commit().await.unwrap();
-    }
-    let rate = ROWS as f64 / start.elapsed().as_secs_f64();
-    println!("{rate:.0} rows/s of 20 columns");
-    let mut tx = db.store.tenant(&tenant).await.unwrap();
-    assert_eq!(records::count(&mut tx, "Lead").await.unwrap(), ROWS as i64);
 }

@@ -48,4 +48,36 @@ async fn a_disposable_cluster_is_gone_with_its_files_when_it_stops() {
     assert!(cluster.directory().join("data").is_dir());
     cluster.stop().await.unwrap();
     assert!(!config.directory.exists());
+
+    // Dropped without a stop, as by a process that was killed: the lifeline closes all the same.
+    let config = ClusterConfig::disposable();
+    drop(PrivateCluster::start(&config).await.unwrap());
+    while config.directory.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_below_a_closed_directory_is_found_again_and_not_taken_for_that_of_a_new_state_directory() {
+    // For an ordinary user the directory is open to itself; under root the cluster has to lie elsewhere.
+    let closed = tempfile::tempdir().unwrap();
+    let config = ClusterConfig::new(closed.path().join("state/pg"));
+    let cluster = PrivateCluster::start(&config).await.unwrap();
+    let directory = cluster.directory().to_owned();
+    let elsewhere = !directory.starts_with(closed.path());
+    cluster.ensure_database("leadline").await.unwrap();
+    cluster.stop().await.unwrap();
+
+    let again = PrivateCluster::start(&config).await.unwrap();
+    PgConnection::connect(&again.owner_url("leadline")).await.unwrap();
+    assert_eq!(again.directory(), directory);
+    again.stop().await.unwrap();
+
+    fs::remove_dir_all(closed.path().join("state")).unwrap();
+    let fresh = PrivateCluster::start(&config).await.unwrap();
+    assert!(PgConnection::connect(&fresh.owner_url("leadline")).await.is_err(), "the old cluster is not taken over");
+    fresh.stop().await.unwrap();
+    if elsewhere {
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
