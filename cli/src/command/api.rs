@@ -1,0 +1,89 @@
+//! `leadline api`: the facade alone, against any PostgreSQL, S3 and Temporal.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use leadline_api::{Api as Facade, ApiConfig, RateLimit, Services, SweepConfig, Temporal};
+use leadline_serving::{Predictor, ServingConfig};
+
+use super::Context;
+use crate::{
+    error::{CliError, Result},
+    settings::{self, DatabaseArgs, KeyringArgs, LakeArgs},
+    shutdown,
+};
+
+/// Run the API alone
+///
+/// gRPC and REST on one port. Holds no state: run as many as needed. Temporal is found by the standard TEMPORAL_* environment and
+/// profile file, TLS and API key included; while it is away, operations are accepted and started later.
+#[derive(Debug, Args)]
+pub struct Api {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "LEADLINE_LISTEN", default_value = "127.0.0.1:7200", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Largest request, in bytes
+    #[arg(long, env = "LEADLINE_MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES")]
+    max_body_bytes: NonZeroUsize,
+    /// Seconds after which a request is given up
+    #[arg(long, env = "LEADLINE_REQUEST_TIMEOUT", default_value = "30", value_parser = settings::seconds, value_name = "SECONDS")]
+    request_timeout: Duration,
+    /// Requests a second that one tenant may make for long
+    #[arg(long, env = "LEADLINE_RATE_PER_SECOND", default_value = "500", value_name = "N")]
+    rate_per_second: NonZeroU32,
+    /// Requests that one tenant may make at once
+    #[arg(long, env = "LEADLINE_RATE_BURST", default_value = "1000", value_name = "N")]
+    rate_burst: NonZeroU32,
+    /// Seconds that a revoked API key may live on
+    #[arg(long, env = "LEADLINE_KEY_CACHE", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
+    key_cache: Duration,
+    /// Seconds that a stop waits for requests under way
+    #[arg(long, env = "LEADLINE_API_DRAIN", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
+    drain: Duration,
+    /// Seconds between two looks for accepted operations whose start was lost
+    #[arg(long, env = "LEADLINE_SWEEP_INTERVAL", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
+    sweep_interval: Duration,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    lake: LakeArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+}
+
+impl Api {
+    pub async fn run(self, context: &Context) -> Result<()> {
+        let stop = shutdown::token()?;
+        let store = self.database.connect(&context.target).await?;
+        let lake = self.lake.connect(&context.target).await?;
+        let (connection, namespace) = settings::temporal(&context.target)?;
+        let services = Services {
+            predictor: Arc::new(Predictor::new(store.clone(), lake, ServingConfig::default())),
+            keyring: Arc::new(self.keyring.load(&context.target)?),
+            temporal: Temporal::lazy(connection, namespace),
+            store,
+        };
+        let failed = |error: leadline_api::ApiError| CliError::part("API", &error);
+        let facade = Facade::bind(self.config(), services).await.map_err(failed)?;
+        facade.serve(stop.cancelled_owned()).await.map_err(failed)
+    }
+
+    fn config(&self) -> ApiConfig {
+        let standard = ApiConfig::default();
+        ApiConfig {
+            listen: self.listen,
+            max_body_bytes: self.max_body_bytes.get(),
+            request_timeout: self.request_timeout,
+            rate: RateLimit { per_second: self.rate_per_second, burst: self.rate_burst },
+            key_cache: self.key_cache,
+            drain: self.drain,
+            sweep: SweepConfig { interval: self.sweep_interval, older_than: self.sweep_interval, ..standard.sweep },
+            ..standard
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `leadline operation`: what was started, how far it is, and how it ended.
+
+use chrono::{DateTime, Utc};
+use clap::{Subcommand, ValueEnum};
+use leadline_proto::v1::{self, CancelOperationRequest, ListOperationsResponse, OperationKind};
+use serde_json::Value;
+
+use super::{Context, PageArgs, hint_at_next_page, tenant_id};
+use crate::{
+    client::Answer,
+    error::Result,
+    follow::{self, state_name},
+    output,
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Operation {
+    /// List operations, newest first
+    List {
+        /// Id or name; operators only
+        #[arg(long)]
+        tenant: Option<String>,
+        #[arg(long, value_enum)]
+        kind: Option<Kind>,
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// Created at or after (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        after: Option<DateTime<Utc>>,
+        /// Created before (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        before: Option<DateTime<Utc>>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Read one operation
+    Get { operation: String },
+    /// Ask a running operation to stop and undo what it did
+    Cancel {
+        operation: String,
+        /// Kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Wait until all is undone
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Wait for the end of an operation, with a progress bar
+    Follow { operation: String },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Kind {
+    OnboardTenant,
+    ExportDataset,
+    TrainModel,
+    PromoteModel,
+    PredictAsync,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum State {
+    Accepted,
+    Running,
+    Parked,
+    Compensating,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// The name of a value in the API: `--kind train-model` is TRAIN_MODEL.
+pub fn api_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|name| name.get_name().to_uppercase().replace('-', "_")).unwrap_or_default()
+}
+
+impl Operation {
+    pub async fn run(self, context: &Context) -> Result<()> {
+        let client = context.client()?;
+        match self {
+            Self::List { tenant, kind, state, after, before, page } => {
+                let mut query = page.query();
+                if let Some(tenant) = tenant {
+                    query.push(("tenantId", tenant_id(&client, &tenant).await?));
+                }
+                query.extend(kind.map(|kind| ("kind", api_name(&kind))));
+                query.extend(state.map(|state| ("state", api_name(&state))));
+                query.extend(after.map(|time| ("createdAfter", rfc3339(time))));
+                query.extend(before.map(|time| ("createdBefore", rfc3339(time))));
+                let list: Answer<ListOperationsResponse> = client.get(&["v1", "operations"], &query).await?;
+                context.show(&list, print_list);
+            }
+            Self::Get { operation } => {
+                let found: Answer<v1::Operation> = client.get(&["v1", "operations", &operation], &[]).await?;
+                context.show(&found, print);
+            }
+            Self::Cancel { operation, reason, follow } => {
+                let request = CancelOperationRequest { operation_id: String::new(), reason };
+                let path = ["v1", "operations", &format!("{operation}:cancel")];
+                let asked: Answer<v1::Operation> = client.post(&path, &request, None).await?;
+                if !follow {
+                    context.show(&asked, print);
+                    return Ok(());
+                }
+                let ended = follow::to_end(&client, &operation).await?;
+                context.show(&ended, print);
+            }
+            Self::Follow { operation } => {
+                let ended = follow::to_success(&client, &operation).await?;
+                context.show(&ended, print);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}
+
+fn print_list(list: &ListOperationsResponse) {
+    let mut table = output::table(["operation", "kind", "state", "step", "took", "code", "created"]);
+    for operation in &list.operations {
+        table.add_row([
+            operation.operation_id.clone(),
+            kind_name(operation.kind()),
+            state_name(operation.state()).to_owned(),
+            operation.step.clone(),
+            took(operation),
+            operation.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),
+            output::time(operation.create_time.as_ref()),
+        ]);
+    }
+    output::print(&table);
+    hint_at_next_page(&list.next_page_token);
+}
+
+fn kind_name(kind: OperationKind) -> String {
+    output::name(kind.as_str_name())
+}
+
+fn took(operation: &v1::Operation) -> String {
+    output::between(operation.create_time.as_ref(), operation.end_time.as_ref()).map(output::duration).unwrap_or_default()
+}
+
+/// Shows one operation to a person.
+pub fn print(operation: &v1::Operation) {
+    let error = operation.error.as_ref();
+    let result: Option<Value> = operation.result.as_ref().and_then(|result| serde_json::to_value(result).ok());
+    output::print(&output::facts([
+        ("operation", operation.operation_id.clone()),
+        ("kind", kind_name(operation.kind())),
+        ("tenant", operation.tenant_id.clone()),
+        ("state", state_name(operation.state()).to_owned()),
+        ("step", operation.step.clone()),
+        ("progress", progress(operation)),
+        ("error", error.map(|error| format!("{}: {}", error.code, error.message)).unwrap_or_default()),
+        ("result", result.map(|result| result.to_string()).unwrap_or_default()),
+        ("created", output::time(operation.create_time.as_ref())),
+        ("ended", output::time(operation.end_time.as_ref())),
+        ("took", took(operation)),
+        ("cancel asked", output::time(operation.cancel_request_time.as_ref())),
+        ("workflow", operation.workflow_id.clone()),
+        ("run", operation.run_id.clone()),
+    ]));
+}
+
+fn progress(operation: &v1::Operation) -> String {
+    let Some(progress) = operation.progress.as_ref().filter(|progress| progress.done > 0) else { return String::new() };
+    let of = progress.total.map(|total| format!(" of {}", output::count(total))).unwrap_or_default();
+    format!("{}{of} {}", output::count(progress.done), progress.unit)
+}

@@ -1,0 +1,111 @@
+//! `leadline worker`: runs the sagas and their steps, against any Temporal, PostgreSQL and S3.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use leadline_activities::{Parts, Services, StepConfig};
+use leadline_api::Temporal;
+use leadline_salesforce::Options;
+use leadline_serving::{Predictor, ServingConfig};
+use leadline_worker::{Slots, WorkerConfig, ensure_search_attributes};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::{
+    error::{CliError, Result},
+    part_health::{self, Dependencies},
+    settings::{self, DatabaseArgs, KeyringArgs, LakeArgs},
+    shutdown,
+};
+
+/// Run the worker alone
+///
+/// Holds no state: run as many as needed. Temporal is found by the standard TEMPORAL_* environment and profile file, TLS and API
+/// key included. On SIGTERM it takes nothing new and lets running steps end; what is cut off goes on elsewhere.
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// Where health and metrics listen; port 0 takes a free one
+    #[arg(long, env = "LEADLINE_WORKER_LISTEN", default_value = "127.0.0.1:7201", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Exports at a time
+    #[arg(long, env = "LEADLINE_EXTRACTION_SLOTS", default_value_t = Slots::default().extraction, value_name = "N")]
+    extraction_slots: usize,
+    /// Training runs at a time
+    #[arg(long, env = "LEADLINE_COMPUTE_SLOTS", default_value_t = Slots::default().compute, value_name = "N")]
+    compute_slots: usize,
+    /// Seconds that running steps may go on after SIGTERM
+    #[arg(long, env = "LEADLINE_WORKER_DRAIN", default_value = "20", value_parser = settings::seconds, value_name = "SECONDS")]
+    drain: Duration,
+    /// Seconds between two looks at a Bulk job
+    #[arg(long, env = "LEADLINE_BULK_POLL", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
+    bulk_poll: Duration,
+    /// Rows of one Bulk results page, and so of one part
+    #[arg(long, env = "LEADLINE_PAGE_ROWS", default_value_t = StepConfig::default().page_rows, value_name = "N")]
+    page_rows: u32,
+    /// Calls to Salesforce that a tenant may make in a UTC day
+    #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = StepConfig::default().daily_api_calls, value_name = "N")]
+    daily_api_calls: i64,
+    /// Certificates (PEM) to trust for Salesforce beside the system's
+    #[arg(long, env = "LEADLINE_SALESFORCE_CA", value_name = "FILE")]
+    salesforce_ca: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    lake: LakeArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+}
+
+impl Worker {
+    pub async fn run(self, context: &Context) -> Result<()> {
+        let stop = shutdown::token()?;
+        let store = self.database.connect(&context.target).await?;
+        let lake = self.lake.connect(&context.target).await?;
+        let (connection, namespace) = settings::temporal(&context.target)?;
+        let services = Services::new(Parts {
+            predictor: Arc::new(Predictor::new(store.clone(), lake.clone(), ServingConfig::default())),
+            keyring: Arc::new(self.keyring.load(&context.target)?),
+            config: self.step_config()?,
+            store: store.clone(),
+            lake,
+        });
+        let config = WorkerConfig {
+            slots: Slots { extraction: self.extraction_slots, compute: self.compute_slots, ..Slots::default() },
+            drain: self.drain,
+            ..WorkerConfig::new(connection.clone(), namespace.clone())
+        };
+        let failed = |error: leadline_worker::WorkerError| CliError::part("worker", &error);
+        let client = leadline_worker::connect(&config).await.map_err(failed)?;
+        match ensure_search_attributes(&client).await {
+            Ok(added) if added.is_empty() => {}
+            Ok(added) => tracing::info!(added = added.join(" "), "search attributes were added to the namespace"),
+            // Temporal Cloud lets no client administer a namespace; there they were added by hand, or runs will show what is missing.
+            Err(error) => tracing::warn!(%error, "search attributes could not be checked"),
+        }
+        let dependencies = Dependencies { store, temporal: Temporal::lazy(connection, namespace), draining: stop.clone() };
+        let ended = CancellationToken::new();
+        let health = part_health::serve(self.listen, dependencies, ended.clone());
+        let working = async {
+            let worked = leadline_worker::run(config, services, stop.cancelled_owned()).await.map_err(failed);
+            // Health is answered to the end of the drain: whoever watches sees that it drains, and not that it is gone.
+            ended.cancel();
+            worked
+        };
+        tokio::try_join!(health, working).map(|_| ())
+    }
+
+    fn step_config(&self) -> Result<StepConfig> {
+        let unreadable = |path: &PathBuf, error: std::io::Error| {
+            CliError::environment(format!("cannot read {}: {error}", path.display()), "correct --salesforce-ca")
+        };
+        let extra = self.salesforce_ca.as_ref().map(|path| std::fs::read(path).map_err(|error| unreadable(path, error)));
+        let standard = StepConfig::default();
+        Ok(StepConfig {
+            salesforce: Options { extra_root_certificates_pem: extra.transpose()?, ..standard.salesforce },
+            job_poll: self.bulk_poll,
+            page_rows: self.page_rows,
+            daily_api_calls: self.daily_api_calls,
+            ..standard
+        })
+    }
+}

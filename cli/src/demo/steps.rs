@@ -1,0 +1,272 @@
+//! The story of the demo, step by step.
+
+use std::{fmt::Display, time::Instant};
+
+use futures::TryStreamExt as _;
+use leadline_proto::v1::{
+    AsyncPrediction, Consent, Export, ListTenantsResponse, Model, PredictAsyncRequest, PredictRequest, Prediction,
+    PromoteModelRequest, RecordConsentRequest, StartExportRequest, StartTrainingRunRequest, Tenant, TenantState,
+};
+use leadline_salesforce::OrgClient;
+use serde_json::{Map, Value};
+
+use super::{Journal, TENANT};
+use crate::{
+    client::{Answer, Client},
+    command::{consent, model, predict, random_key, train::DefinitionArgs},
+    dev::{org::ConnectedApp, state::DevFile},
+    error::{CliError, Result},
+    output,
+};
+
+/// Fields that leadline writes into a record.
+const SCORE_FIELDS: [&str; 4] = ["Leadline_Score__c", "Leadline_Reasons__c", "Leadline_Model__c", "Leadline_Scored_At__c"];
+
+/// Tells the whole story. What is done is noted in `journal`, also when a later step fails.
+pub async fn tell(client: &Client, dev: &DevFile, definition: &DefinitionArgs, journal: &mut Journal) -> Result<()> {
+    let app = ConnectedApp::of_simulator(&dev.simulator.state_dir)?;
+    let org = app.client().await?;
+    let object = definition.scored_object();
+
+    let tenant = connect(client, app, journal).await?;
+    let story = Story { client, org: &org, tenant: &tenant, object, dev };
+    story.consent(journal).await?;
+    let dataset = story.export(journal).await?;
+    let model = story.train(definition, &dataset, journal).await?;
+    story.promote(&model, journal).await?;
+    let record = story.a_record(definition).await?;
+    story.predict_now(&model, &record, journal).await?;
+    let request_id = story.predict_and_write_back(&model, &record, journal).await?;
+    story.read_back(&record).await?;
+    story.callbacks(&request_id, &model.model_id).await
+}
+
+/// Connects the org, or finds that an earlier run has.
+async fn connect(client: &Client, app: ConnectedApp, journal: &mut Journal) -> Result<String> {
+    journal.heading("Connect the Salesforce org");
+    if let Some(tenant) = find_tenant(client).await? {
+        if tenant.state() != TenantState::Active {
+            return Err(CliError::environment(
+                format!("tenant {TENANT} is still being onboarded"),
+                "see `leadline operation list --kind onboard-tenant`, and try again when that has ended",
+            ));
+        }
+        println!("tenant {} ({TENANT}) connected org {} in an earlier run: nothing to do", tenant.tenant_id, tenant.org_id);
+        return Ok(tenant.tenant_id);
+    }
+    let request = app.create_tenant(TENANT, "Demo");
+    let ended = journal.operation(client, "onboard tenant", &["v1", "tenants"], &request).await?;
+    println!("tenant {} ({TENANT})", ended.message.tenant_id);
+    Ok(ended.message.tenant_id)
+}
+
+async fn find_tenant(client: &Client) -> Result<Option<Tenant>> {
+    let found: Answer<ListTenantsResponse> = client.get(&["v1", "tenants"], &[("name", TENANT.to_owned())]).await?;
+    Ok(found.message.tenants.into_iter().next())
+}
+
+/// What every later step needs.
+struct Story<'a> {
+    client: &'a Client,
+    org: &'a OrgClient,
+    tenant: &'a str,
+    object: &'a str,
+    dev: &'a DevFile,
+}
+
+impl Story<'_> {
+    async fn consent(&self, journal: &mut Journal) -> Result<()> {
+        journal.heading("Check consent");
+        let path = ["v1", "tenants", self.tenant, "consent"];
+        let in_force: Option<Consent> = match self.client.get(&path, &[]).await {
+            Ok(answer) => Some(answer.message),
+            Err(CliError::Refused(problem)) if problem.code == "CONSENT_MISSING" => None,
+            Err(error) => return Err(error),
+        };
+        let all = |c: &Consent| c.allow_export && c.allow_training && c.allow_store_predictions && c.allow_write_back;
+        let consent = match in_force.filter(all) {
+            Some(consent) => consent,
+            None => {
+                let request = RecordConsentRequest {
+                    tenant_id: String::new(),
+                    allow_export: true,
+                    allow_training: true,
+                    allow_store_predictions: true,
+                    allow_write_back: true,
+                    decided_by: "the demo's administrator".to_owned(),
+                    note: String::new(),
+                };
+                self.client.post(&path, &request, None).await?.message
+            }
+        };
+        println!("{}; recorded by {}", consent::in_words(&consent), consent.recorded_by);
+        Ok(())
+    }
+
+    async fn export(&self, journal: &mut Journal) -> Result<String> {
+        journal.heading(&format!("Export {} records", self.object));
+        let request = StartExportRequest { tenant_id: String::new(), object: self.object.to_owned(), fields: Vec::new() };
+        let path = ["v1", "tenants", self.tenant, "exports"];
+        let ended = journal.operation(self.client, "export records", &path, &request).await?;
+        let dataset = id_of(&ended.json, "datasetId", "dataset_id")?;
+        let export: Answer<Export> = self.client.get(&["v1", "tenants", self.tenant, "exports", &dataset], &[]).await?;
+        let export = export.message;
+        println!(
+            "{} rows exported into data set {dataset} ({} bytes of Parquet, consent version {})",
+            output::count(export.row_count),
+            output::count(export.byte_count),
+            export.consent_version
+        );
+        println!("content address {}", export.content_address);
+        Ok(dataset)
+    }
+
+    async fn train(&self, definition: &DefinitionArgs, dataset: &str, journal: &mut Journal) -> Result<Model> {
+        journal.heading("Train a model that is honest about its skill");
+        let (definition, preset) = definition.request();
+        let request = StartTrainingRunRequest {
+            definition,
+            preset: preset.into(),
+            dataset_id: dataset.to_owned(),
+            ..StartTrainingRunRequest::default()
+        };
+        let path = ["v1", "tenants", self.tenant, "training-runs"];
+        let ended = match journal.operation(self.client, "train model", &path, &request).await {
+            Err(CliError::Ended { operation, state, code, message, cancelled }) => {
+                self.show_refused_model(&operation).await;
+                return Err(CliError::Ended { operation, state, code, message, cancelled });
+            }
+            ended => ended?,
+        };
+        let model_id = id_of(&ended.json, "modelId", "model_id")?;
+        let found: Answer<Model> = self.client.get(&["v1", "tenants", self.tenant, "models", &model_id], &[]).await?;
+        println!("model {model_id}\n");
+        model::print_card(&model::card(&found)?);
+        println!("\nThe whole card, with plots: leadline model card {TENANT} {model_id}");
+        Ok(found.message)
+    }
+
+    /// A run that failed leaves a rejected model whose card says why.
+    async fn show_refused_model(&self, operation: &str) {
+        let model = operation.replacen("op_", "md_", 1);
+        let found: Result<Answer<Model>> = self.client.get(&["v1", "tenants", self.tenant, "models", &model], &[]).await;
+        if let Ok(found) = found {
+            model::print(&found.message);
+        }
+    }
+
+    async fn promote(&self, model: &Model, journal: &mut Journal) -> Result<()> {
+        journal.heading("Promote it");
+        let path = ["v1", "tenants", self.tenant, "models", &format!("{}:promote", model.model_id)];
+        let request = PromoteModelRequest { reason: "demo".to_owned(), ..PromoteModelRequest::default() };
+        journal.operation(self.client, "promote model", &path, &request).await?;
+        println!("model {} answers for {}", model.model_id, model.definition);
+        Ok(())
+    }
+
+    /// A record to score: of the generated org one whose outcome is still open.
+    async fn a_record(&self, definition: &DefinitionArgs) -> Result<String> {
+        let open = if definition.preset.is_some() && self.object == "Lead" { " WHERE IsConverted = false" } else { "" };
+        let soql = format!("SELECT Id FROM {}{open} LIMIT 1", self.object);
+        let records = std::pin::pin!(self.org.query(&soql)).try_next().await;
+        let record = records.map_err(|error| CliError::part("the simulated org", &error))?;
+        record.as_ref().and_then(|record| record.id()).map(str::to_owned).ok_or_else(|| {
+            CliError::environment(format!("the org has no {} record to score", self.object), "load one that has records")
+        })
+    }
+
+    async fn predict_now(&self, model: &Model, record: &str, journal: &mut Journal) -> Result<()> {
+        journal.heading("Ask for a prediction, answered at once");
+        let request = PredictRequest {
+            tenant_id: String::new(),
+            definition: model.definition.clone(),
+            record_id: record.to_owned(),
+            fields: None,
+        };
+        let begun = Instant::now();
+        let path = ["v1", "tenants", self.tenant, "predict"];
+        let answer: Answer<Prediction> = self.client.post(&path, &request, None).await?;
+        journal.note("predict", begun.elapsed());
+        println!("record {record}");
+        predict::print(&answer.message);
+        Ok(())
+    }
+
+    async fn predict_and_write_back(&self, model: &Model, record: &str, journal: &mut Journal) -> Result<String> {
+        journal.heading("Ask for a prediction that is written back into Salesforce");
+        let request_id = random_key();
+        let request = PredictAsyncRequest {
+            request_id: request_id.clone(),
+            definition: model.definition.clone(),
+            record_id: record.to_owned(),
+            ..PredictAsyncRequest::default()
+        };
+        let path = ["v1", "tenants", self.tenant, "predict:async"];
+        journal.operation(self.client, "predict and write back", &path, &request).await?;
+        let query = [("tenantId", self.tenant.to_owned())];
+        let found: Answer<AsyncPrediction> = self.client.get(&["v1", "predictions", &request_id], &query).await?;
+        let score = found.message.prediction.as_ref().map(|prediction| prediction.score);
+        println!("request {request_id}: {}, score {}", state_of(&found.message), or_none(score));
+        Ok(request_id)
+    }
+
+    /// Reads the score from the org itself, through its REST API.
+    async fn read_back(&self, record: &str) -> Result<()> {
+        println!("\n== Read the record again, from the simulator's REST API");
+        let read = self.org.retrieve(self.object, record, &SCORE_FIELDS).await;
+        let read = read.map_err(|error| CliError::part("the simulated org", &error))?;
+        if read.fields.get(SCORE_FIELDS[0]).is_none_or(Value::is_null) {
+            return Err(CliError::environment(format!("record {record} holds no score"), "see the worker's log"));
+        }
+        let text = |value: Option<&Value>| match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) if !value.is_null() => value.to_string(),
+            _ => String::new(),
+        };
+        output::print(&output::facts(SCORE_FIELDS.map(|field| (field, text(read.fields.get(field))))));
+        Ok(())
+    }
+
+    /// Shows what the org received in its Apex REST classes.
+    async fn callbacks(&self, request_id: &str, model_id: &str) -> Result<()> {
+        println!("\n== Callbacks that the org received");
+        let failed = |error: reqwest::Error| CliError::part("the simulator's callbacks", &error);
+        let url = self.dev.simulator.http.join("__simulator/callbacks").map_err(|error| CliError::part("address", &error))?;
+        let received: Value = reqwest::get(url).await.map_err(failed)?.json().await.map_err(failed)?;
+        let ours: Vec<&Map<String, Value>> = entries(&received)
+            .filter(|entry| {
+                let text = serde_json::to_string(entry).unwrap_or_default();
+                text.contains(request_id) || text.contains(model_id)
+            })
+            .collect();
+        for callback in &ours {
+            println!("{}", serde_json::to_string(callback).unwrap_or_default());
+        }
+        if ours.iter().any(|entry| serde_json::to_string(entry).is_ok_and(|text| text.contains(request_id))) {
+            return Ok(());
+        }
+        Err(CliError::environment("the org has not received the callback", "see the worker's log"))
+    }
+}
+
+fn entries(received: &Value) -> impl Iterator<Item = &Map<String, Value>> {
+    let list = received.get("callbacks").unwrap_or(received);
+    list.as_array().into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn state_of(prediction: &AsyncPrediction) -> String {
+    output::name(prediction.state().as_str_name())
+}
+
+fn or_none(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+/// An id from the result of an operation.
+fn id_of(operation: &Value, name: &str, other: &str) -> Result<String> {
+    let result = &operation["result"];
+    let id = result.get(name).or_else(|| result.get(other)).and_then(Value::as_str);
+    id.map(str::to_owned).ok_or_else(|| {
+        CliError::environment(format!("the operation's result has no {name}"), "this is a defect of leadline; please report it")
+    })
+}

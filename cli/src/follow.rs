@@ -1,0 +1,112 @@
+//! Follows an operation to its end, with a progress bar where people watch.
+
+use std::{borrow::Cow, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use leadline_proto::v1::{Operation, OperationState};
+
+use crate::{
+    client::{Answer, Client},
+    error::{CliError, Result},
+    output,
+};
+
+const POLL: Duration = Duration::from_millis(300);
+/// A restart of the API must not end the watch of an operation that goes on without it.
+const OUTAGE: u32 = 100;
+
+/// Waits until the operation has ended well.
+///
+/// # Errors
+/// [`CliError::Ended`] when it failed or was cancelled; what the API refuses; an API that stays away.
+pub async fn to_success(client: &Client, operation_id: &str) -> Result<Answer<Operation>> {
+    let ended = to_end(client, operation_id).await?;
+    let state = ended.message.state();
+    if state == OperationState::Succeeded {
+        return Ok(ended);
+    }
+    let error = ended.message.error.unwrap_or_default();
+    Err(CliError::Ended {
+        operation: ended.message.operation_id,
+        state: state_name(state),
+        code: error.code,
+        message: error.message,
+        cancelled: state == OperationState::Cancelled,
+    })
+}
+
+/// Waits until the operation has ended, however it does.
+pub async fn to_end(client: &Client, operation_id: &str) -> Result<Answer<Operation>> {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let ended = poll(client, operation_id, |operation| show(&bar, operation)).await;
+    bar.finish_and_clear();
+    ended
+}
+
+async fn poll(client: &Client, operation_id: &str, mut seen: impl FnMut(&Operation)) -> Result<Answer<Operation>> {
+    let mut outage = 0;
+    loop {
+        match client.get::<Operation>(&["v1", "operations", operation_id], &[]).await {
+            Ok(answer) => {
+                outage = 0;
+                seen(&answer.message);
+                if is_ended(answer.message.state()) {
+                    return Ok(answer);
+                }
+            }
+            Err(CliError::Unreachable { .. }) if outage < OUTAGE => outage += 1,
+            Err(CliError::Refused(problem)) if problem.status == 503 && outage < OUTAGE => outage += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn show(bar: &ProgressBar, operation: &Operation) {
+    let state = state_name(operation.state());
+    let doing: Cow<'_, str> = match (operation.step.as_str(), &operation.error) {
+        (step, Some(error)) => format!("{state} {step} [{}]", error.code).into(),
+        ("", None) => state.into(),
+        (step, None) if operation.state() == OperationState::Running => step.to_owned().into(),
+        (step, None) => format!("{state} {step}").into(),
+    };
+    let progress = operation.progress.clone().unwrap_or_default();
+    let done = u64::try_from(progress.done).unwrap_or(0);
+    match progress.total.and_then(|total| u64::try_from(total).ok()) {
+        Some(total) if total > 0 => {
+            bar.set_style(style("{spinner} {msg:28} {bar:30} {human_pos}/{human_len} {prefix} {elapsed}"));
+            bar.set_length(total);
+            bar.set_position(done.min(total));
+            bar.set_prefix(progress.unit);
+            bar.set_message(doing.into_owned());
+        }
+        _ => {
+            bar.set_style(style("{spinner} {msg} {elapsed}"));
+            let counted =
+                if done > 0 { format!("{doing} {} {}", output::count(progress.done), progress.unit) } else { doing.into() };
+            bar.set_message(counted);
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are literals")
+}
+
+pub fn is_ended(state: OperationState) -> bool {
+    matches!(state, OperationState::Succeeded | OperationState::Failed | OperationState::Cancelled)
+}
+
+pub fn state_name(state: OperationState) -> &'static str {
+    match state {
+        OperationState::Unspecified => "unknown",
+        OperationState::Accepted => "accepted",
+        OperationState::Running => "running",
+        OperationState::Parked => "parked",
+        OperationState::Compensating => "compensating",
+        OperationState::Succeeded => "succeeded",
+        OperationState::Failed => "failed",
+        OperationState::Cancelled => "cancelled",
+    }
+}

@@ -1,0 +1,48 @@
+//! `leadline`: the one binary. Every verb is in `command`, the dev stack in `dev`, the show of it all in `demo`.
+
+mod client;
+mod command;
+mod demo;
+mod dev;
+mod error;
+mod follow;
+mod output;
+mod part_health;
+mod settings;
+mod shutdown;
+mod telemetry;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+
+use command::Cli;
+
+/// A blocking call that is still under way must not hold up the end of the process for longer.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        unreachable!("nothing has chosen a TLS provider before main");
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("leadline: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(cli.run());
+    runtime.shutdown_timeout(LAST_CALLS);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("leadline: {error}");
+            if let Some(code) = error.code() {
+                eprintln!("what to do: leadline explain {code}");
+            }
+            error.exit_code()
+        }
+    }
+}
