@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// The error reference, a section for each code.
-const ERRORS: &str = "";
+const ERRORS: &str = include_str!("../../docs/errors.md");
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -237,7 +237,7 @@ fn unknown_method(origin: &Origin) -> Response {
 }
 
 /// The bridges go past tonic's interceptors; authentication stands before both, in the layers.
-fn transcoder(facade: Facade) -> impl Transcode + Send + Sync {
+fn transcoder(facade: Facade) -> impl Transcode + Send {
     leadline_proto::rest::Transcoder::new(
         OperationsRestBridge::externally_authenticated(facade.clone()),
         TenantsRestBridge::externally_authenticated(facade.clone()),
