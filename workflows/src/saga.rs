@@ -290,8 +290,11 @@ impl<W> Saga<W> {
     }
 
     fn publish(&self, state: OperationState, reason: Option<Code>) {
-        let reason = reason.map_or_else(|| REASON_ATTRIBUTE.value_unset(), |code| REASON_ATTRIBUTE.value_set(code.to_string()));
-        self.caller.ctx.upsert_search_attributes([STATE_ATTRIBUTE.value_set(state.to_string()), reason]);
+        // Not unset: SDK 1.1.1 writes that as a payload without an encoding, which the server refuses, task after task.
+        let reason = reason.map_or_else(String::new, |code| code.to_string());
+        self.caller
+            .ctx
+            .upsert_search_attributes([STATE_ATTRIBUTE.value_set(state.to_string()), REASON_ATTRIBUTE.value_set(reason)]);
     }
 
     async fn close(mut self, ending: Ending) -> WorkflowResult<Json> {
