@@ -1,0 +1,196 @@
+//! An export is exact, resumes where it stopped, and leaves nothing behind when it is undone.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt as _;
+use leadline_domain::{Code, OperationId, OperationKind, OperationState, value::Value};
+use leadline_lake::Dataset;
+use leadline_salesforce::OrgClient;
+use leadline_store::{
+    budgets,
+    datasets::{self, DatasetState},
+    export_parts, records,
+};
+use serde_json::json;
+
+use crate::scenario::Scenario;
+
+const EXPORT: OperationKind = OperationKind::ExportDataset;
+const ALLOWANCE: i64 = 100_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_holds_exactly_the_rows_of_the_org_in_lake_and_current_state() {
+    let scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    let id = scenario.export("Lead").await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert_complete(&scenario, &org, &id, &ids).await;
+    let result = ended.result.unwrap();
+    assert_eq!((result["rows"].as_u64(), result["dataset"].as_str()), (Some(ids.len() as u64), Some(id.dataset().as_str())));
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_export_aborts_its_job_and_leaves_no_object_behind() {
+    let scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    // The third page hangs: two parts are committed by then.
+    let slow = json!({ "kind": "latency", "delay_ms": 60_000, "match": { "path": "/results" }, "nth": 3 });
+    scenario.inject(&slow).await;
+    let id = scenario.export("Lead").await;
+    scenario.until(&id, "committed two parts", |operation| operation.progress.as_ref().is_some_and(|p| p.done == 200)).await;
+    assert_eq!(scenario.objects().await.len(), 2);
+    scenario.cancel(EXPORT, &id).await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!((ended.state, ended.code), (OperationState::Cancelled, Some(Code::Cancelled)), "{ended:?}");
+    assert_clean(&scenario, &org, &id).await;
+    let (status, _) = scenario.status(EXPORT, &id).await;
+    assert_eq!(status, "Canceled");
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_data_ends_the_export_with_its_code_and_leaves_nothing() {
+    let scenario = Scenario::onboarded(1000).await;
+    let org = scenario.org().await;
+    let cases = [
+        (json!({ "kind": "malformed_csv", "nth": 2 }), Code::CsvMalformed),
+        (json!({ "kind": "non_utf8" }), Code::CsvNotUtf8),
+        (json!({ "kind": "oversized_field" }), Code::CsvFieldTooLong),
+        (json!({ "kind": "missing_column" }), Code::CsvColumnMismatch),
+        (json!({ "kind": "wrong_type" }), Code::CsvTypeMismatch),
+        (json!({ "kind": "failed_bulk_job" }), Code::BulkJobFailed),
+    ];
+    for (fault, code) in cases {
+        scenario.inject(&fault).await;
+        let id = scenario.export("Lead").await;
+        scenario.failed(&id, code).await;
+        scenario.clear_faults().await;
+        assert_clean(&scenario, &org, &id).await;
+    }
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_breaks_off_is_read_again_and_no_other() {
+    let scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    scenario.inject(&json!({ "kind": "dropped_connection", "nth": 3 })).await;
+    scenario.inject(&json!({ "kind": "short_page", "nth": 5 })).await;
+    let id = scenario.export("Lead").await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_id_was_lost_is_found_and_removed() {
+    let scenario = Scenario::onboarded(1000).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    // Somebody else's job, which must stay.
+    let foreign = org.create_query_job("SELECT Id FROM Lead").await.unwrap();
+    let lost = json!({ "kind": "lost_response", "match": { "path": "/jobs/query", "method": "POST" } });
+    scenario.inject(&lost).await;
+    let id = scenario.export("Lead").await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    let jobs: Vec<String> = org.list_query_jobs().await.unwrap().into_iter().map(|job| job.id).collect();
+    assert_eq!(jobs, [foreign.id]);
+    assert_eq!(part_rows(&scenario, &id).await, ids.len() as i64);
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_worker_goes_on_after_the_last_committed_part() {
+    let mut scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    let slow = json!({ "kind": "latency", "delay_ms": 60_000, "match": { "path": "/results" }, "nth": 4 });
+    scenario.inject(&slow).await;
+    let id = scenario.export("Lead").await;
+    scenario.until(&id, "committed three parts", |operation| operation.progress.as_ref().is_some_and(|p| p.done == 300)).await;
+    let before = part_keys(&scenario, &id).await;
+    scenario.stop_worker().await;
+    scenario.clear_faults().await;
+    scenario.start_worker();
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    let after = part_keys(&scenario, &id).await;
+    assert_eq!(after[..before.len()], before, "committed parts stand");
+    assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daily_limit_is_waited_out_and_shown_as_the_reason() {
+    let scenario = Scenario::onboarded(1000).await;
+    let org = scenario.org().await;
+    scenario.inject(&json!({ "kind": "request_limit_exceeded", "match": { "path": "/limits" } })).await;
+    let id = scenario.export("Lead").await;
+    let waiting = scenario.until(&id, "waited for its quota", |operation| operation.code.is_some()).await;
+    assert_eq!((waiting.state, waiting.code), (OperationState::Running, Some(Code::SalesforceLimitExceeded)));
+    scenario.cancel(EXPORT, &id).await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Cancelled, "{ended:?}");
+    assert_clean(&scenario, &org, &id).await;
+    scenario.end().await;
+}
+
+async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
+    let rows = org.query("SELECT Id FROM Lead");
+    let ids: Vec<_> = rows.map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await;
+    assert!(ids.len() > 300, "the org is large enough for several pages");
+    ids.into_iter().collect()
+}
+
+async fn part_keys(scenario: &Scenario, id: &OperationId) -> Vec<String> {
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    export_parts::parts(&mut tx, id, 1).await.unwrap().into_iter().map(|part| part.key).collect()
+}
+
+async fn part_rows(scenario: &Scenario, id: &OperationId) -> i64 {
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    export_parts::parts(&mut tx, id, 1).await.unwrap().iter().map(|part| part.rows).sum()
+}
+
+async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId, ids: &BTreeSet<String>) {
+    let dataset = Dataset::open(&scenario.ground.lake, &scenario.tenant, &id.dataset()).await.unwrap();
+    let at = dataset.manifest().schema.position("Id").unwrap();
+    let mut rows = dataset.rows(1000);
+    let mut exported = Vec::new();
+    while let Some(batch) = rows.next().await {
+        for row in batch.unwrap() {
+            let Value::Text(id) = &row[at] else { panic!("a row without an id") };
+            exported.push(id.clone());
+        }
+    }
+    assert_eq!(exported.len(), ids.len(), "no row twice");
+    assert_eq!(&exported.into_iter().collect::<BTreeSet<_>>(), ids);
+    let objects = scenario.objects().await;
+    assert_eq!(objects.len(), dataset.manifest().parts.len() + 1, "parts and manifest, nothing else: {objects:?}");
+
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    assert_eq!(records::count(&mut tx, "Lead").await.unwrap(), ids.len() as i64);
+    let row = datasets::get(&mut tx, &id.dataset()).await.unwrap();
+    assert_eq!((row.state, row.row_count), (DatasetState::Committed, ids.len() as i64));
+    assert!(row.applied_at.is_some());
+    assert_eq!(budgets::today(&mut tx, ALLOWANCE).await.unwrap().outstanding, 0);
+    drop(tx);
+    assert_eq!(org.list_query_jobs().await.unwrap(), Vec::new());
+}
+
+async fn assert_clean(scenario: &Scenario, org: &OrgClient, id: &OperationId) {
+    assert_eq!(scenario.objects().await, Vec::<String>::new());
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    assert!(datasets::find(&mut tx, &id.dataset()).await.unwrap().is_none());
+    assert_eq!(records::count(&mut tx, "Lead").await.unwrap(), 0);
+    assert_eq!(budgets::today(&mut tx, ALLOWANCE).await.unwrap().outstanding, 0);
+    drop(tx);
+    assert_eq!(part_keys(scenario, id).await, Vec::<String>::new());
+    assert_eq!(org.list_query_jobs().await.unwrap(), Vec::new());
+}

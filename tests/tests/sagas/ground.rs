@@ -1,0 +1,114 @@
+//! What all scenarios of this binary share: a Temporal server, a PostgreSQL cluster and a bucket. They end with the process.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use leadline_lake::{Lake, LakeConfig, embedded};
+use leadline_secrets::Keyring;
+use leadline_store::{
+    Store, StoreConfig,
+    cluster::{ClusterConfig, PrivateCluster},
+    migrate::{RolePasswords, migrate},
+};
+use leadline_tests::tools;
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+/// Runs `$@` until standard input ends, which it does when the test process is gone, however it went.
+const GUARD: &str = r#""$@" & server=$!; cat > /dev/null; kill $server; wait $server"#;
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const DATABASE: &str = "sagas";
+
+pub struct Ground {
+    pub temporal: String,
+    pub store_config: StoreConfig,
+    pub lake: Lake,
+    pub keyring_file: std::path::PathBuf,
+    _files: TempDir,
+    _runtime: Runtime,
+}
+
+static GROUND: OnceCell<Ground> = OnceCell::const_new();
+
+/// The shared ground, laid at the first call.
+pub async fn ground() -> &'static Ground {
+    GROUND.get_or_init(|| async { tokio::task::spawn_blocking(lay).await.expect("the ground is laid") }).await
+}
+
+/// On a runtime of its own: each test's runtime ends with its test.
+fn lay() -> Ground {
+    let runtime = Runtime::new().expect("a runtime");
+    let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory");
+    let temporal = start_temporal();
+    let (store_config, lake) = runtime.block_on(async {
+        let passwords = RolePasswords { tenant: "tenant-of-tests".to_owned(), operator: "operator-of-tests".to_owned() };
+        let cluster = PrivateCluster::start(&ClusterConfig::disposable()).await.expect("a disposable cluster");
+        let owner = cluster.ensure_database(DATABASE).await.expect("a database");
+        migrate(&owner, Some(&passwords)).await.expect("the migrations apply");
+        let store_config = StoreConfig {
+            tenant_url: cluster.url("leadline_tenant", &passwords.tenant, DATABASE),
+            operator_url: cluster.url("leadline_operator", &passwords.operator, DATABASE),
+            max_connections: 12,
+            acquire_timeout: Duration::from_secs(10),
+        };
+        let config = embedded::EmbeddedConfig {
+            root: files.path().join("bucket"),
+            listen: ([127, 0, 0, 1], 0).into(),
+            access_key: "tests".to_owned(),
+            secret_key: "secret-of-tests".to_owned(),
+        };
+        let objects = embedded::serve(config).await.expect("the embedded S3 listens");
+        let lake = Lake::connect(&LakeConfig {
+            endpoint: Some(format!("http://{}", objects.addr()).parse().expect("a URL")),
+            region: "us-east-1".to_owned(),
+            bucket: "sagas".to_owned(),
+            access_key: Some("tests".to_owned()),
+            secret_key: Some("secret-of-tests".to_owned()),
+            path_style: true,
+        })
+        .expect("the lake's settings are complete");
+        lake.ensure_bucket().await.expect("a bucket");
+        // They run until the process ends; the cluster's own guard sees that it ends with us.
+        std::mem::forget(cluster);
+        std::mem::forget(objects);
+        (store_config, lake)
+    });
+    let keyring_file = files.path().join("keys.json");
+    Keyring::create(&keyring_file).expect("a new keyring");
+    Ground { temporal, store_config, lake, keyring_file, _files: files, _runtime: runtime }
+}
+
+impl Ground {
+    /// Connections of the caller's own runtime.
+    pub async fn store(&self) -> Store {
+        Store::connect(&self.store_config).await.expect("the database lets the roles in")
+    }
+}
+
+/// Starts a server in memory; answers its address.
+fn start_temporal() -> String {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD, "guard"]).arg(tools::temporal()).args(["server", "start-dev", "--headless", "--ip", "127.0.0.1"]);
+    command.args(["--log-level", "never", "--port", &port.to_string()]);
+    for attribute in ["LeadlineTenant", "LeadlineKind", "LeadlineState", "LeadlineReason"] {
+        command.args(["--search-attribute", &format!("{attribute}=Keyword")]);
+    }
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh starts");
+    let mut child = child;
+    let output = child.stdout.take().expect("a pipe");
+    std::thread::spawn(move || BufReader::new(output).lines().for_each(drop));
+    // Its standard input is the life line: it stays open as long as this process lives.
+    std::mem::forget(child);
+    let address = format!("127.0.0.1:{port}");
+    let began = Instant::now();
+    while std::net::TcpStream::connect(&address).is_err() {
+        assert!(began.elapsed() < READY_WITHIN, "the Temporal server does not listen on {address}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    address
+}

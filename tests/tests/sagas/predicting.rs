@@ -1,0 +1,128 @@
+//! An asynchronous prediction reaches the record and the org, once, and keeps only what it may.
+
+use leadline_domain::{
+    Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId,
+    operation::PredictAsync,
+};
+use leadline_store::{
+    claims::{self, ClaimPurpose},
+    operations,
+    predictions::{self, NewPrediction, PredictionState},
+    records,
+};
+use serde_json::json;
+
+use crate::{
+    scenario::{Scenario, new_operation},
+    training::{promote, train},
+};
+
+const PREDICT: OperationKind = OperationKind::PredictAsync;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goes() {
+    let scenario = Scenario::onboarded(6000).await;
+    let trained = train(&scenario).await;
+    assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);
+    let promoted = promote(&scenario, &trained).await;
+    assert_eq!(scenario.ended(&promoted).await.state, OperationState::Succeeded);
+    let org = scenario.org().await;
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    let leads = records::list(&mut tx, "Lead", "", 3).await.unwrap();
+    drop(tx);
+
+    // The callback service is down at first.
+    let refused = json!({ "kind": "service_unavailable", "match": { "path": "prediction-complete" } });
+    scenario.inject(&refused).await;
+    let id = predict(&scenario, &leads[0].record_id, true).await;
+    let pending = scenario.until(&id, "waited to call back", |operation| operation.code.is_some()).await;
+    assert_eq!((pending.state, pending.code), (OperationState::Running, Some(Code::SalesforceUnavailable)));
+    let row = prediction(&scenario, &id).await;
+    assert_eq!((row.state, row.callback.attempts), (PredictionState::PendingCallback, 1));
+    assert!(row.callback.last_error.is_some() && row.callback.next_at.is_some());
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    let row = prediction(&scenario, &id).await;
+    assert_eq!(row.state, PredictionState::Completed);
+    let score = row.score.expect("a score that may be kept")["score"].as_f64();
+    let written = org.retrieve("Lead", &leads[0].record_id, &["Leadline_Score__c", "Leadline_Model__c"]).await.unwrap();
+    assert_eq!(written.fields["Leadline_Score__c"].as_f64(), score);
+    assert_eq!(written.fields["Leadline_Model__c"].as_str(), Some(trained.model().as_str()));
+    assert!(scenario.callbacks().await.to_string().contains(id.as_str()));
+
+    // Nothing is kept of what may not be kept.
+    scenario.consent(ConsentGrant { allow_store_predictions: false, ..ConsentGrant::ALL }).await;
+    let id = predict(&scenario, &leads[1].record_id, true).await;
+    assert_eq!(scenario.ended(&id).await.state, OperationState::Succeeded);
+    let row = prediction(&scenario, &id).await;
+    assert_eq!((row.state, row.score), (PredictionState::Completed, None));
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    assert!(claims::get(&mut tx, &id, ClaimPurpose::Answer).await.is_err());
+    drop(tx);
+
+    // A write-back without consent ends the request, and nothing of its score stays.
+    scenario.consent(ConsentGrant { allow_write_back: false, ..ConsentGrant::ALL }).await;
+    let id = predict(&scenario, &leads[2].record_id, true).await;
+    scenario.failed(&id, Code::ConsentWithdrawn).await;
+    let row = prediction(&scenario, &id).await;
+    assert_eq!((row.state, row.score, row.code), (PredictionState::Failed, None, Some(Code::ConsentWithdrawn)));
+    let untouched = org.retrieve("Lead", &leads[2].record_id, &["Leadline_Score__c"]).await.unwrap();
+    assert!(untouched.fields["Leadline_Score__c"].is_null());
+
+    // The answer of the write-back is lost: it is asked again, and the run goes on.
+    scenario.consent(ConsentGrant::ALL).await;
+    let lost = json!({ "kind": "lost_response", "match": { "path": &leads[2].record_id, "method": "PATCH" } });
+    scenario.inject(&lost).await;
+    let id = predict(&scenario, &leads[2].record_id, true).await;
+    assert_eq!(scenario.ended(&id).await.state, OperationState::Succeeded);
+    let written = org.retrieve("Lead", &leads[2].record_id, &["Leadline_Score__c"]).await.unwrap();
+    assert!(written.fields["Leadline_Score__c"].is_number());
+
+    // A cancel while the org's answer is unknown comes too late once the record has changed.
+    let lost = json!({ "kind": "lost_response", "match": { "path": &leads[1].record_id, "method": "PATCH" }, "count": 3 });
+    scenario.inject(&lost).await;
+    let id = predict(&scenario, &leads[1].record_id, true).await;
+    scenario.until(&id, "asked the org", |operation| operation.step.as_deref() == Some("write_back")).await;
+    scenario.cancel(PREDICT, &id).await;
+    let ended = scenario.ended(&id).await;
+    let row = prediction(&scenario, &id).await;
+    match ended.state {
+        OperationState::Succeeded => assert_eq!(row.state, PredictionState::Completed),
+        // The cancel won before the org was asked.
+        OperationState::Cancelled => assert_eq!(row.state, PredictionState::Failed),
+        other => panic!("ended as {other}"),
+    }
+    scenario.end().await;
+}
+
+async fn prediction(scenario: &Scenario, id: &OperationId) -> predictions::Prediction {
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    predictions::of_operation(&mut tx, id).await.unwrap()
+}
+
+/// Accepts a prediction as the API does, and starts it.
+async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> OperationId {
+    let id = OperationId::random();
+    let request_id: RequestId = format!("rq-{id}").parse().unwrap();
+    let params = PredictAsync {
+        request_id: request_id.clone(),
+        definition: "lead_conversion".to_owned(),
+        record_id: Some(record.to_owned()),
+        has_fields: false,
+        write_back,
+    };
+    let new = NewPrediction {
+        request_id,
+        operation: id.clone(),
+        definition_name: params.definition.clone(),
+        object: "Lead".to_owned(),
+        record_id: params.record_id.clone(),
+        body_hash: [0; 32],
+    };
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    operations::accept(&mut tx, &new_operation(&id, PREDICT, &params, Some(1)), None).await.unwrap();
+    predictions::create(&mut tx, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    scenario.start(PREDICT, &id, &params).await;
+    id
+}

@@ -1,0 +1,322 @@
+//! One org with its tenant, a worker on task queues of its own, and the ways in which a test starts, cancels and looks at
+//! operations.
+
+use std::{sync::Arc, time::Duration};
+
+use leadline_activities::{Parts, Services, StepConfig};
+use leadline_domain::{
+    Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId,
+    operation::{ExportDataset, OnboardTenant, SagaInput},
+};
+use leadline_lake::Prefix;
+use leadline_salesforce::{Credentials, Options, OrgClient};
+use leadline_secrets::{Keyring, Purpose};
+use leadline_serving::{Predictor, ServingConfig};
+use leadline_simulator::{Config, Running, Simulator};
+use leadline_store::{
+    Store, consents,
+    datasets::{self, NewDataset},
+    operations::{self, NewOperation, Operation},
+    sealed_secrets,
+    tenants::{self, NewTenant, OrgConnection},
+};
+use leadline_worker::WorkerConfig;
+use leadline_workflows::Limits;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdReusePolicy,
+    WorkflowStartOptions,
+};
+use temporalio_common::{HasWorkflowDefinition, WorkflowDefinition};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::ground::{Ground, ground};
+
+const END_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
+
+pub struct Scenario {
+    pub ground: &'static Ground,
+    pub store: Store,
+    pub simulator: Running,
+    pub tenant: TenantId,
+    queue: String,
+    keyring: Arc<Keyring>,
+    temporal: Client,
+    worker: Option<RunningWorker>,
+    pub steps: StepConfig,
+    _state: TempDir,
+}
+
+struct RunningWorker {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+/// A saga by its name.
+struct Named(&'static str);
+
+impl WorkflowDefinition for Named {
+    type Input = SagaInput<Json>;
+    type Output = Json;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+}
+
+impl HasWorkflowDefinition for Named {
+    type Run = Self;
+}
+
+impl Scenario {
+    /// An org of `records` generated records, a worker, and no tenant yet.
+    pub async fn new(records: u64) -> Self {
+        let ground = ground().await;
+        let state = tempfile::Builder::new().prefix("leadline-org-").tempdir().expect("a temporary directory");
+        let simulator = Simulator::start(Config { records, ..Config::new(state.path()) }).await.expect("the simulator listens");
+        let tenant = TenantId::random();
+        let steps = StepConfig {
+            page_rows: 100,
+            job_poll: Duration::from_millis(200),
+            apply_rows: 200,
+            first_callback: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(2),
+            ..StepConfig::default()
+        };
+        let temporal = connect(&ground.temporal).await;
+        let mut scenario = Self {
+            ground,
+            store: ground.store().await,
+            simulator,
+            queue: format!("{tenant}-sagas"),
+            tenant,
+            keyring: Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads")),
+            temporal,
+            worker: None,
+            steps,
+            _state: state,
+        };
+        scenario.start_worker();
+        scenario
+    }
+
+    /// The same with the tenant onboarded and everything consented to.
+    pub async fn onboarded(records: u64) -> Self {
+        let scenario = Self::new(records).await;
+        let id = scenario.onboard("whole").await;
+        let ended = scenario.ended(&id).await;
+        assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+        scenario.consent(ConsentGrant::ALL).await;
+        scenario
+    }
+
+    pub fn start_worker(&mut self) {
+        let config = WorkerConfig {
+            queue: self.queue.clone(),
+            limits: Limits {
+                heartbeat: Duration::from_secs(2),
+                light_attempt: Duration::from_secs(10),
+                light_patience: Duration::from_secs(30),
+                first_retry: Duration::from_millis(50),
+                longest_retry: Duration::from_millis(500),
+                first_round: Duration::from_millis(200),
+                longest_round: Duration::from_secs(1),
+                ..Limits::default()
+            },
+            sticky_timeout: Duration::from_secs(1),
+            drain: Duration::from_millis(200),
+            ..WorkerConfig::new(connection(&self.ground.temporal), "default")
+        };
+        let services = Services::new(Parts {
+            store: self.store.clone(),
+            lake: self.ground.lake.clone(),
+            keyring: Arc::clone(&self.keyring),
+            predictor: Arc::new(Predictor::new(self.store.clone(), self.ground.lake.clone(), ServingConfig::default())),
+            config: self.steps.clone(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            let worker = leadline_worker::run(config, services, async { stopped.await.unwrap_or_default() });
+            worker.await.expect("the worker runs until it is stopped");
+        });
+        self.worker = Some(RunningWorker { stop, ended });
+    }
+
+    pub async fn stop_worker(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.stop.send(()).expect("the worker runs");
+            worker.ended.await.expect("the worker ends well");
+        }
+    }
+
+    /// Lets everything end, so that the next test finds a quiet machine.
+    pub async fn end(mut self) {
+        self.stop_worker().await;
+        self.simulator.stop().await;
+        self.store.close().await;
+    }
+
+    /// Accepts the creation of this scenario's tenant as the API does, and starts it.
+    pub async fn onboard(&self, name: &str) -> OperationId {
+        let app = &self.simulator.connected_app;
+        let private_key = std::fs::read(&self.simulator.private_key_pem).expect("the connected app's key");
+        let seal = |purpose, secret: &[u8]| self.keyring.seal(&self.tenant, purpose, secret).expect("a secret is sealed");
+        let id = OperationId::random();
+        let mut tx = self.store.operator_for(&self.tenant).await.unwrap();
+        let new = new_operation(&id, OperationKind::OnboardTenant, &OnboardTenant {}, None);
+        operations::accept(&mut tx, &new, None).await.unwrap();
+        let connection = OrgConnection {
+            login_url: app.login_url.clone(),
+            client_id: app.client_id.clone(),
+            username: app.username.clone(),
+            audience: app.login_url.clone(),
+        };
+        let suffix = self.tenant.as_str().trim_start_matches("tn_").to_owned();
+        let name = format!("{name}-{suffix}");
+        let tenant = NewTenant { display_name: name.clone(), name, connection, created_by: id.clone() };
+        tenants::insert(&mut tx, &tenant).await.unwrap();
+        let key = seal(Purpose::SalesforcePrivateKey, &private_key);
+        sealed_secrets::put(&mut tx, Purpose::SalesforcePrivateKey, &key).await.unwrap();
+        let key = seal(Purpose::CallbackKey, app.callback_key.as_bytes());
+        sealed_secrets::put(&mut tx, Purpose::CallbackKey, &key).await.unwrap();
+        tx.commit().await.unwrap();
+        self.start(OperationKind::OnboardTenant, &id, &OnboardTenant {}).await;
+        id
+    }
+
+    pub async fn consent(&self, grant: ConsentGrant) {
+        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
+        consents::record(&mut tx, grant, "the test suite", "").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Accepts an export as the API does, and starts it.
+    pub async fn export(&self, object: &str) -> OperationId {
+        let id = OperationId::random();
+        let params =
+            ExportDataset { dataset: id.dataset(), object: object.to_owned(), fields: Vec::new(), consent_version: 1 };
+        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
+        operations::accept(&mut tx, &new_operation(&id, OperationKind::ExportDataset, &params, Some(1)), None).await.unwrap();
+        let staged =
+            NewDataset { id: id.dataset(), operation: id.clone(), object: object.to_owned(), consent_version: 1 };
+        datasets::begin(&mut tx, &staged).await.unwrap();
+        tx.commit().await.unwrap();
+        self.start(OperationKind::ExportDataset, &id, &params).await;
+        id
+    }
+
+    pub async fn start(&self, kind: OperationKind, id: &OperationId, params: &impl Serialize) {
+        let operation = self.reference(kind, id);
+        let options = WorkflowStartOptions::new(&self.queue, operation.workflow_id())
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .build();
+        let input = SagaInput { operation, params: json!(params) };
+        self.temporal.start_workflow(Named(kind.as_str()), input, options).await.expect("the workflow starts");
+    }
+
+    pub fn reference(&self, kind: OperationKind, id: &OperationId) -> OperationRef {
+        OperationRef { tenant: self.tenant.clone(), operation: id.clone(), kind }
+    }
+
+    /// As `temporal workflow cancel` does it.
+    pub async fn cancel(&self, kind: OperationKind, id: &OperationId) {
+        let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
+        handle.cancel(WorkflowCancelOptions::builder().reason("the test suite").build()).await.expect("a cancel is taken");
+    }
+
+    pub async fn operation(&self, id: &OperationId) -> Operation {
+        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
+        operations::get(&mut tx, id).await.unwrap()
+    }
+
+    pub async fn ended(&self, id: &OperationId) -> Operation {
+        self.until(id, "ended", |operation| operation.state.is_ended()).await
+    }
+
+    pub async fn until(&self, id: &OperationId, what: &str, wanted: impl Fn(&Operation) -> bool) -> Operation {
+        let look = async {
+            loop {
+                let operation = self.operation(id).await;
+                if wanted(&operation) {
+                    return operation;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        match tokio::time::timeout(END_WITHIN, look).await {
+            Ok(operation) => operation,
+            Err(_) => panic!("operation {id} never {what}: {:?}", self.operation(id).await),
+        }
+    }
+
+    pub async fn failed(&self, id: &OperationId, code: Code) -> Operation {
+        let ended = self.ended(id).await;
+        assert_eq!((ended.state, ended.code), (OperationState::Failed, Some(code)), "{ended:?}");
+        ended
+    }
+
+    /// How Temporal itself shows the run.
+    pub async fn status(&self, kind: OperationKind, id: &OperationId) -> (String, Json) {
+        let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
+        let look = async {
+            loop {
+                let described = handle.describe(Default::default()).await.expect("the run is known");
+                let status = format!("{:?}", described.status());
+                if status != "Running" {
+                    let attribute = |name: &'static str| {
+                        let key = temporalio_common::search_attributes::SearchAttributeKey::<String>::keyword(name);
+                        described.search_attributes().get(&key)
+                    };
+                    return (status, json!([attribute("LeadlineState"), attribute("LeadlineReason"), attribute("LeadlineTenant")]));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(END_WITHIN, look).await.expect("the run ends in Temporal too")
+    }
+
+    /// Keys of the tenant's objects, without its marker.
+    pub async fn objects(&self) -> Vec<String> {
+        let listed = self.ground.lake.list(&Prefix::tenant(&self.tenant)).await.unwrap();
+        listed.into_iter().map(|object| object.key.as_str().to_owned()).filter(|key| !key.ends_with("/tenant.json")).collect()
+    }
+
+    pub async fn org(&self) -> OrgClient {
+        let app = &self.simulator.connected_app;
+        let key = std::fs::read_to_string(&self.simulator.private_key_pem).unwrap();
+        let credentials = Credentials::new(&app.login_url, &app.client_id, &app.username, key, &app.login_url).unwrap();
+        OrgClient::connect(credentials, Options::default()).await.unwrap()
+    }
+
+    pub async fn inject(&self, fault: &Json) {
+        let url = format!("{}/__simulator/faults", self.simulator.http_url);
+        let answer = reqwest::Client::new().post(url).json(fault).send().await.unwrap();
+        assert!(answer.status().is_success(), "{fault}: {}", answer.text().await.unwrap_or_default());
+    }
+
+    pub async fn clear_faults(&self) {
+        let url = format!("{}/__simulator/faults", self.simulator.http_url);
+        assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
+    }
+
+    pub async fn callbacks(&self) -> Json {
+        let url = format!("{}/__simulator/callbacks", self.simulator.http_url);
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+}
+
+pub fn new_operation(id: &OperationId, kind: OperationKind, params: &impl Serialize, consent: Option<i64>) -> NewOperation {
+    NewOperation { id: id.clone(), kind, params: json!(params), requested_by: "tests".to_owned(), consent_version: consent }
+}
+
+fn connection(address: &str) -> ConnectionOptions {
+    ConnectionOptions::new(format!("http://{address}").parse::<url::Url>().expect("a URL")).build()
+}
+
+async fn connect(address: &str) -> Client {
+    let connection = Connection::connect(connection(address)).await.expect("the Temporal server answers");
+    Client::new(connection, ClientOptions::new("default").build()).expect("a client of the default namespace")
+}
