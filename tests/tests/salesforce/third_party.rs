@@ -1,0 +1,85 @@
+//! Runs a scenario of a third-party client, in its own language, against a simulator of this process.
+//!
+//! The scripts beside this file use the clients as their users do, and print what they saw as one JSON object; the assertions are in
+//! Rust. `tests/tools/install.sh` installs the clients, and `make test` calls it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use leadline_simulator::{Config, Running, Simulator};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// A simulator with its state in a folder that goes when the test ends.
+pub struct Org {
+    pub running: Running,
+    state: TempDir,
+}
+
+impl Org {
+    pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let state = tempfile::tempdir().expect("a folder for the org");
+        let mut config = Config::new(state.path());
+        config.records = 20_000;
+        change(&mut config);
+        let running = Simulator::start(config).await.expect("the simulator starts");
+        Self { running, state }
+    }
+
+    pub async fn inject(&self, fault: Json) {
+        let url = format!("{}/__simulator/faults", self.running.http_url);
+        let answer = reqwest::Client::new().post(url).json(&fault).send().await.expect("the simulator answers");
+        assert_eq!(answer.status(), 201, "{fault}");
+    }
+
+    pub async fn python(&self, scenario: &str) -> Json {
+        self.run(&installed("python/bin/python"), "simple_salesforce.py", scenario).await
+    }
+
+    pub async fn node(&self, scenario: &str) -> Json {
+        self.run(&installed("node"), "jsforce.mjs", scenario).await
+    }
+
+    async fn run(&self, interpreter: &Path, script: &str, scenario: &str) -> Json {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/salesforce").join(script);
+        let setting = json!({
+            "httpUrl": self.running.http_url,
+            "httpsUrl": self.running.https_url,
+            "stateDir": self.state.path(),
+            "modules": clients().join("node_modules"),
+        });
+        let output = Command::new(interpreter)
+            .arg(&script)
+            .arg(scenario)
+            .arg(setting.to_string())
+            .env("REQUESTS_CA_BUNDLE", &self.running.ca_pem)
+            .env("HTTPS_PROXY", &self.running.proxy_url)
+            .env_remove("NO_PROXY")
+            .env_remove("no_proxy")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("the interpreter starts");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{scenario} failed:\n{out}\n{err}");
+        let last = out.trim().lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{scenario} printed no JSON object last ({error}):\n{out}\n{err}"))
+    }
+}
+
+fn clients() -> PathBuf {
+    let cache = || {
+        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+        base.unwrap_or_else(home).join("leadline/tools")
+    };
+    std::env::var_os("LEADLINE_TOOLS").map_or_else(cache, PathBuf::from).join("clients")
+}
+
+fn installed(program: &str) -> PathBuf {
+    let path = clients().join(program);
+    assert!(path.exists(), "{} is missing: run tests/tools/install.sh, which `make test` does by itself", path.display());
+    path
+}
