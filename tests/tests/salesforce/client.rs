@@ -309,6 +309,17 @@ async fn written_scores_are_read_again_and_each_refused_record_says_why() {
     assert!(!refused.to_string().contains("ada@"));
     assert_eq!(read(&ids[2]).await, json!(0.875));
 
+    let record = |key: &str, city: &str| -> Map<String, Json> {
+        let fields =
+            [("External_Id__c", json!(key)), ("LastName", json!("Upserted")), ("Company", json!("Acme")), ("City", json!(city))];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let first = client.upsert_records("Lead", "External_Id__c", &[record("k-1", "Oslo")], AllOrNone::No).await.unwrap();
+    let both = [record("k-1", "Bergen"), record("k-2", "Oslo")];
+    let second = client.upsert_records("Lead", "External_Id__c", &both, AllOrNone::No).await.unwrap();
+    assert_eq!([first[0].created, second[0].created, second[1].created], [Some(true), Some(false), Some(true)]);
+    assert!(first[0].id.is_some() && first[0].id == second[0].id && second[0].id != second[1].id);
+
     let too_many: Vec<_> = (0..201).map(|_| update(&ids[0], 0.0)).collect();
     let error = client.update_records("Lead", &too_many, AllOrNone::No).await.unwrap_err();
     assert!(matches!(error, SalesforceError::InvalidRequest { .. }));
