@@ -189,6 +189,8 @@ fn shared_ground(configured: &Path, closed: &Path, account: &Account) -> Result<
     if ours.is_none() || ours != fs::read(directory.join(TOKEN)).ok() {
         discard_old(&directory)?;
         create(&directory)?;
+        // Whatever the umask: the account has to pass it.
+        set_mode(Path::new(SHARED_GROUND), 0o755)?;
         let fresh = hex::encode(rand_bytes());
         for path in [&directory.join(TOKEN), &token] {
             fs::write(path, &fresh).map_err(|source| ClusterError::io("write", path, source))?;

@@ -60,7 +60,7 @@ async fn a_disposable_cluster_is_gone_with_its_files_when_it_stops() {
 #[tokio::test]
 async fn a_cluster_below_a_closed_directory_is_found_again_and_not_taken_for_that_of_a_new_state_directory() {
     // For an ordinary user the directory is open to itself; under root the cluster has to lie elsewhere.
-    let closed = tempfile::tempdir().unwrap();
+    let closed = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap();
     let config = ClusterConfig::new(closed.path().join("state/pg"));
     let cluster = PrivateCluster::start(&config).await.unwrap();
     let directory = cluster.directory().to_owned();
