@@ -289,12 +289,16 @@ impl<W> Saga<W> {
         }
     }
 
+    /// An attribute that was set cannot be unset: SDK 1.1.1 sends an empty payload for that, which the server refuses. A reason
+    /// that has gone is therefore an empty text.
     fn publish(&self, state: OperationState, reason: Option<Code>) {
-        // Not unset: SDK 1.1.1 writes that as a payload without an encoding, which the server refuses, task after task.
-        let reason = reason.map_or_else(String::new, |code| code.to_string());
-        self.caller
-            .ctx
-            .upsert_search_attributes([STATE_ATTRIBUTE.value_set(state.to_string()), REASON_ATTRIBUTE.value_set(reason)]);
+        let state = STATE_ATTRIBUTE.value_set(state.to_string());
+        let was_set = self.caller.ctx.search_attributes().contains_key(&REASON_ATTRIBUTE);
+        let reason = match reason {
+            Some(code) => Some(REASON_ATTRIBUTE.value_set(code.to_string())),
+            None => was_set.then(|| REASON_ATTRIBUTE.value_set(String::new())),
+        };
+        self.caller.ctx.upsert_search_attributes([state].into_iter().chain(reason));
     }
 
     async fn close(mut self, ending: Ending) -> WorkflowResult<Json> {

@@ -17,6 +17,7 @@ use leadline_store::{
 use leadline_tests::tools;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::OnceCell};
+use tracing_subscriber::EnvFilter;
 
 /// Runs `$@` until standard input ends, which it does when the test process is gone, however it went.
 const GUARD: &str = r#""$@" & server=$!; cat > /dev/null; kill $server; wait $server"#;
@@ -41,6 +42,9 @@ pub async fn ground() -> &'static Ground {
 
 /// On a runtime of its own: each test's runtime ends with its test.
 fn lay() -> Ground {
+    leadline_salesforce::tls::install_default_provider();
+    // `RUST_LOG=leadline=debug` shows what the worker says; without it the suite is quiet.
+    drop(tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer().try_init());
     let runtime = Runtime::new().expect("a runtime");
     let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory");
     let temporal = start_temporal();

@@ -1,9 +1,6 @@
 //! An asynchronous prediction reaches the record and the org, once, and keeps only what it may.
 
-use leadline_domain::{
-    Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId,
-    operation::PredictAsync,
-};
+use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId, operation::PredictAsync};
 use leadline_store::{
     claims::{self, ClaimPurpose},
     operations,

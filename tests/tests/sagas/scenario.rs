@@ -24,12 +24,12 @@ use leadline_worker::WorkerConfig;
 use leadline_workflows::Limits;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdReusePolicy,
     WorkflowStartOptions,
 };
 use temporalio_common::{HasWorkflowDefinition, WorkflowDefinition};
-use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::ground::{Ground, ground};
@@ -196,12 +196,10 @@ impl Scenario {
     /// Accepts an export as the API does, and starts it.
     pub async fn export(&self, object: &str) -> OperationId {
         let id = OperationId::random();
-        let params =
-            ExportDataset { dataset: id.dataset(), object: object.to_owned(), fields: Vec::new(), consent_version: 1 };
+        let params = ExportDataset { dataset: id.dataset(), object: object.to_owned(), fields: Vec::new(), consent_version: 1 };
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();
         operations::accept(&mut tx, &new_operation(&id, OperationKind::ExportDataset, &params, Some(1)), None).await.unwrap();
-        let staged =
-            NewDataset { id: id.dataset(), operation: id.clone(), object: object.to_owned(), consent_version: 1 };
+        let staged = NewDataset { id: id.dataset(), operation: id.clone(), object: object.to_owned(), consent_version: 1 };
         datasets::begin(&mut tx, &staged).await.unwrap();
         tx.commit().await.unwrap();
         self.start(OperationKind::ExportDataset, &id, &params).await;
@@ -270,7 +268,10 @@ impl Scenario {
                         let key = temporalio_common::search_attributes::SearchAttributeKey::<String>::keyword(name);
                         described.search_attributes().get(&key)
                     };
-                    return (status, json!([attribute("LeadlineState"), attribute("LeadlineReason"), attribute("LeadlineTenant")]));
+                    return (
+                        status,
+                        json!([attribute("LeadlineState"), attribute("LeadlineReason"), attribute("LeadlineTenant")]),
+                    );
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
