@@ -1,7 +1,7 @@
 //! Where a cluster lies, and under which account it runs.
 //!
 //! For an ordinary user: the configured directory, and that user. Under root: the account `postgres`, or `nobody`. A checkout may
-//! be below a directory closed to that account (`/root`); the cluster then lies in /var/lib/leadline, in a directory named after
+//! be below a directory closed to that account (root's home); the cluster then lies in /var/lib/leadline, in a directory named after
 //! the configured one. Both hold the same token, so that a configured directory which was removed and made anew does not find
 //! the old cluster again.
 
