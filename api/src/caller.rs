@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use leadline_domain::{ApiKeyId, Code, Failure, TenantId};
 
+use crate::layers::observation::note_tenant;
+
 /// What a key opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -57,11 +59,13 @@ impl Caller {
     /// # Errors
     /// [`Code::Forbidden`] for another tenant's; [`Code::TenantNotFound`] when an operator names something that is no tenant.
     pub fn tenant(&self, named: &str) -> Result<TenantId, Failure> {
-        match &self.scope {
-            Scope::Tenant(own) if own.as_str() == named => Ok(own.clone()),
-            Scope::Tenant(_) => Err(Failure::new(Code::Forbidden, "the key does not open this tenant")),
-            Scope::Operator => named.parse().map_err(|_| Failure::new(Code::TenantNotFound, "no such tenant")),
-        }
+        let tenant: TenantId = match &self.scope {
+            Scope::Tenant(own) if own.as_str() == named => own.clone(),
+            Scope::Tenant(_) => return Err(Failure::new(Code::Forbidden, "the key does not open this tenant")),
+            Scope::Operator => named.parse().map_err(|_| Failure::new(Code::TenantNotFound, "no such tenant"))?,
+        };
+        note_tenant(tenant.as_str());
+        Ok(tenant)
     }
 
     /// # Errors

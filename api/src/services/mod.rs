@@ -16,12 +16,7 @@ use leadline_serving::Predictor;
 use leadline_store::{Store, operations::Operation};
 use tonic::{Response, Status};
 
-use crate::{
-    failures,
-    layers::observation::{note_operation, note_tenant},
-    shapes,
-    starter::Starter,
-};
+use crate::{failures, layers::observation::note_operation, shapes, starter::Starter};
 
 /// What every service stands on.
 #[derive(Clone)]
@@ -42,7 +37,6 @@ fn answer<T>(outcome: Result<T, Failure>) -> Result<Response<T>, Status> {
 /// The answer of a call that started, or meant, an operation: over REST with where to read it.
 fn started(outcome: Result<Operation, Failure>) -> Result<Response<v1::Operation>, Status> {
     let row = outcome.map_err(|failure| failures::status(&failure))?;
-    note_tenant(row.tenant.as_str());
     note_operation(row.id.as_str());
     let location = format!("/v1/operations/{}", row.id).parse().expect("ids are ASCII");
     let mut response = Response::new(shapes::operation(row));

@@ -61,7 +61,7 @@ async fn paths_methods_and_sizes_have_their_own_answers() {
 
     let ours = caller.send(Method::GET, "/v1/operations", None, &[("x-request-id", "trace-7")]).await;
     assert_eq!(ours.headers["x-request-id"], "trace-7");
-    let made = caller.send(Method::GET, "/v1/operations", None, &[("x-request-id", "a b\u{7f}")]).await;
+    let made = caller.send(Method::GET, "/v1/operations", None, &[("x-request-id", "a b; c")]).await;
     assert!(made.headers["x-request-id"].to_str().unwrap().starts_with("rq_"));
 }
 

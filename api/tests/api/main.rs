@@ -5,6 +5,7 @@
 mod acceptance;
 mod errors;
 mod isolation;
+mod model;
 mod prediction;
 mod reading;
 mod training;
