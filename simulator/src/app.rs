@@ -9,6 +9,7 @@ use crate::faults::Faults;
 use crate::http::query::Cursors;
 use crate::org::Org;
 use crate::usage::Usage;
+use tokio_util::sync::CancellationToken;
 
 /// Where this server is reached.
 #[derive(Debug, Clone)]
@@ -29,4 +30,6 @@ pub(crate) struct App {
     pub jobs: Jobs,
     pub callbacks: Callbacks,
     pub cursors: Cursors,
+    /// Cancelled when the simulator stops.
+    pub stop: CancellationToken,
 }

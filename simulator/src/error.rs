@@ -16,6 +16,8 @@ pub enum SimulatorError {
     Corrupt { path: String, expected: &'static str, reason: String },
     #[error("cannot load {object} from {path}: {reason}")]
     Load { object: String, path: String, reason: String },
+    #[error("{path} is in use by another simulator")]
+    InUse { path: String },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
     #[error("cannot make {what}: {reason}")]

@@ -22,6 +22,8 @@
 //! | `expired_session` | each API request | the session ends: 401 INVALID_SESSION_ID now and later |
 //! | `revoked_user` | token and API requests | stands until deleted, whatever `count` says: no token is issued (invalid_grant, "user hasn't approved this consumer"), no session is valid |
 //! | `row_lock` | each record written | UNABLE_TO_LOCK_ROW for that record |
+//! | `entity_not_supported` | each Bulk query job created | 400 INVALIDENTITY, "Entity 'X' is not supported by the Bulk API." |
+//! | `bulk_limit_exceeded` | each Bulk query job created | 400 LIMIT_EXCEEDED, "Max bulk v2 query jobs (10000) per 24 hrs has been reached" |
 //! | `failed_bulk_job` (`message`) | each Bulk job run | the job ends as Failed |
 //! | `slow_bulk_job` (`delay_ms`) | each Bulk job run | the job stays InProgress that much longer; it can be aborted meanwhile |
 //! | `dropped_connection` (`after_bytes`) | each result page | the connection is cut in mid-page (default: after half of it) |
@@ -52,6 +54,8 @@ pub(crate) enum FaultKind {
     ExpiredSession,
     RevokedUser,
     RowLock,
+    EntityNotSupported,
+    BulkLimitExceeded,
     FailedBulkJob {
         #[serde(default)]
         message: Option<String>,
@@ -88,6 +92,7 @@ pub(crate) enum FaultKind {
 pub(crate) enum Point {
     Request,
     Record,
+    JobCreation,
     Job,
     Page,
 }
@@ -96,6 +101,7 @@ impl FaultKind {
     fn point(&self) -> Point {
         match self {
             Self::RowLock => Point::Record,
+            Self::EntityNotSupported | Self::BulkLimitExceeded => Point::JobCreation,
             Self::FailedBulkJob { .. } | Self::SlowBulkJob { .. } => Point::Job,
             Self::DroppedConnection { .. }
             | Self::MalformedCsv

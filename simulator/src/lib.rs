@@ -41,8 +41,9 @@ use callbacks::Callbacks;
 use faults::Faults;
 use http::query::Cursors;
 use org::Org;
+use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -118,8 +119,9 @@ pub struct Running {
     /// What a client needs to connect; also in `connected-app.json` in the state directory.
     pub connected_app: ConnectedApp,
     app: Arc<App>,
-    stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Held for as long as the state directory is in use.
+    _lock: File,
 }
 
 impl Simulator {
@@ -129,6 +131,7 @@ impl Simulator {
     /// [`SimulatorError`]: state that cannot be read or written, a file that cannot be loaded, an address that is taken.
     pub async fn start(config: Config) -> Result<Running, SimulatorError> {
         std::fs::create_dir_all(&config.state_dir).map_err(SimulatorError::file("making", &config.state_dir))?;
+        let lock = lock(&config.state_dir)?;
         let (http, http_at) = bind(config.http_listen).await?;
         let (https, https_at) = bind(config.https_listen).await?;
         let (proxy, proxy_at) = bind(config.proxy_listen).await?;
@@ -141,7 +144,7 @@ impl Simulator {
         });
         let (app, tls) =
             opened.await.map_err(|error| SimulatorError::Crypto { what: "the org", reason: error.to_string() })??;
-        let stop = CancellationToken::new();
+        let stop = app.stop.clone();
         Jobs::resume(&app);
         let tasks = vec![
             tokio::spawn(http::listen::run(http, None, app.clone(), stop.clone())),
@@ -158,8 +161,8 @@ impl Simulator {
             private_key_pem: state_dir.join(&app.connected_app.private_key_file),
             connected_app: app.connected_app.clone(),
             app,
-            stop,
             tasks,
+            _lock: lock,
         })
     }
 }
@@ -170,9 +173,10 @@ impl Running {
         self.app.org.tables().map(|table| (table.def.name.clone(), table.live_count())).collect()
     }
 
-    /// Lets open requests end (five seconds at most), writes what is in memory, and releases the ports.
+    /// Lets open requests end (five seconds at most), writes what is in memory, and releases the ports. A Bulk job that is under way
+    /// is left, and begins again at the next start.
     pub async fn stop(mut self) {
-        self.stop.cancel();
+        self.app.stop.cancel();
         for task in std::mem::take(&mut self.tasks) {
             if let Err(error) = task.await {
                 tracing::warn!(%error, "a listener of the simulator ended badly");
@@ -184,7 +188,17 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.app.stop.cancel();
+    }
+}
+
+fn lock(state_dir: &Path) -> Result<File, SimulatorError> {
+    let path = state_dir.join("lock");
+    let file = File::create(&path).map_err(SimulatorError::file("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SimulatorError::InUse { path: state_dir.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(SimulatorError::file("locking", &path)(error)),
     }
 }
 
@@ -208,6 +222,7 @@ fn open(config: Config, urls: Urls) -> Result<(Arc<App>, tokio_rustls::TlsAccept
         jobs: Jobs::open(&dir)?,
         callbacks: Callbacks::open(&dir)?,
         cursors: Cursors::open(&dir)?,
+        stop: CancellationToken::new(),
         config,
         urls,
     };

@@ -1,8 +1,8 @@
 //! Ingest jobs: creation, upload, closing, and the three result files.
 
 use super::job::{Delimiter, Job, JobInfo, LineEnding, State, Work};
-use super::query::StateChange;
-use super::{now, set_state, start};
+use super::query::{StateChange, unsupported_entity};
+use super::{multipart, new_job, set_state, start};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::http::request::{Call, parsed};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+const MOST_INLINE_BYTES: usize = 100_000;
 const MOST_UPLOAD_BYTES: u64 = 150_000_000;
 
 #[derive(Deserialize)]
@@ -34,8 +35,23 @@ struct NewIngest {
     line_ending: Option<LineEnding>,
 }
 
-pub(super) fn create(app: &App, call: &Call, body: &[u8]) -> Result<Response, ApiError> {
-    let new: NewIngest = parsed(body)?;
+/// A job, and in its multipart form the data with it.
+pub(super) fn create(app: &Arc<App>, call: &Call, body: &[u8]) -> Result<Response, ApiError> {
+    let boundary = call.header("content-type").and_then(multipart::boundary);
+    let (job, data) = match boundary {
+        Some(boundary) => {
+            let parts = multipart::parts(body, &boundary);
+            let part = |name: &str| parts.iter().find(|(found, _)| found == name).map(|(_, content)| *content);
+            let missing = || ApiError::bad_request("INVALIDREQUEST", "a multipart request needs the parts job and content");
+            (part("job").ok_or_else(missing)?, Some(part("content").ok_or_else(missing)?))
+        }
+        None => (body, None),
+    };
+    if data.is_some_and(|data| data.len() > MOST_INLINE_BYTES) {
+        let message = "The content of a multipart request must not be larger than 100,000 characters";
+        return Err(ApiError::bad_request("INVALIDREQUEST", message));
+    }
+    let new: NewIngest = parsed(job)?;
     let invalid = |message: String| ApiError::bad_request("INVALIDJOB", message);
     if !["insert", "update", "upsert", "delete", "hardDelete"].contains(&new.operation.as_str()) {
         return Err(invalid(format!("Invalid operation for an ingest job: {}", new.operation)));
@@ -43,9 +59,7 @@ pub(super) fn create(app: &App, call: &Call, body: &[u8]) -> Result<Response, Ap
     if new.content_type.is_some_and(|kind| kind != "CSV") {
         return Err(invalid("Only content type CSV is supported".to_owned()));
     }
-    let unsupported =
-        || ApiError::bad_request("INVALIDENTITY", format!("Entity '{}' is not supported by the Bulk API.", new.object));
-    let table = app.org.table(&new.object).ok_or_else(unsupported)?;
+    let table = app.org.table(&new.object).ok_or_else(|| unsupported_entity(&new.object))?;
     let key = match (&new.external_id_field, new.operation.as_str()) {
         (Some(name), "upsert") => {
             let field = table.def.field(name).filter(|field| field.external_id || field.name == "Id");
@@ -56,26 +70,19 @@ pub(super) fn create(app: &App, call: &Call, body: &[u8]) -> Result<Response, Ap
         }
         _ => None,
     };
-    let info = JobInfo {
-        id: app.jobs.next_id(),
-        work: Work::Ingest { operation: new.operation, external_id_field: key },
-        object: table.def.name.clone(),
-        created_by: app.connected_app.user_id.clone(),
-        created: now(),
-        modified: now(),
-        state: State::Open,
-        api_version: call.version().to_owned(),
-        delimiter: new.delimiter.unwrap_or_default(),
-        line_ending: new.line_ending.unwrap_or_default(),
-        error_message: None,
-        processing_ms: 0,
-        processed: 0,
-        failed: 0,
-        header: Vec::new(),
-        result_bytes: 0,
-    };
+    let work = Work::Ingest { operation: new.operation, external_id_field: key };
+    let mut info = new_job(app, call, &table.def.name, work, State::Open);
+    info.delimiter = new.delimiter.unwrap_or_default();
+    info.line_ending = new.line_ending.unwrap_or_default();
     let job = app.jobs.add(info)?;
-    Ok(Json(job.info().to_json(false)).into_response())
+    if let Some(data) = data {
+        std::fs::write(job.file("upload"), data)?;
+        app.usage.count(Counted::IngestBatch);
+        set_state(&job, State::UploadComplete)?;
+        start(app, job.clone());
+    }
+    let answer = JobInfo { state: if data.is_some() { State::UploadComplete } else { State::Open }, ..job.info() };
+    Ok(Json(answer.to_json(false)).into_response())
 }
 
 /// `PUT .../batches`: one upload per job, streamed to disk.
@@ -84,7 +91,9 @@ pub(super) async fn upload(app: &App, job: &Job, body: Body) -> Result<StatusCod
         let message = format!("Job is in state {:?}; data can be uploaded in state Open only", job.info().state);
         return Err(ApiError::bad_request("INVALIDJOBSTATE", message));
     }
-    let mut file = tokio::fs::File::create(job.file("upload")).await?;
+    // Under another name until it is whole, so that an upload that breaks off is none.
+    let partial = job.file("uploading");
+    let mut file = tokio::fs::File::create(&partial).await?;
     let mut chunks = body.into_data_stream();
     let mut size = 0_u64;
     while let Some(chunk) = chunks.next().await {
@@ -97,6 +106,7 @@ pub(super) async fn upload(app: &App, job: &Job, body: Body) -> Result<StatusCod
         file.write_all(&chunk).await?;
     }
     file.flush().await?;
+    tokio::fs::rename(&partial, job.file("upload")).await?;
     app.usage.count(Counted::IngestBatch);
     Ok(StatusCode::CREATED)
 }

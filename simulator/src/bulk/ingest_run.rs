@@ -31,7 +31,7 @@ pub(super) fn run(app: &App, job: &Job) {
     let mut injected = None;
     for fault in app.faults.strike(Point::Job, &event) {
         match fault {
-            FaultKind::SlowBulkJob { delay_ms } => std::thread::sleep(Duration::from_millis(delay_ms)),
+            FaultKind::SlowBulkJob { delay_ms } => super::linger(app, job, Duration::from_millis(delay_ms)),
             FaultKind::FailedBulkJob { message } => {
                 injected = Some(message.unwrap_or_else(|| "InternalServerError : unknown".to_owned()))
             }
@@ -48,7 +48,7 @@ pub(super) fn run(app: &App, job: &Job) {
         tracing::error!(%error, job = job.id, "cannot write the unprocessed records of a bulk job");
     }
     let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    finish(job, |info| {
+    finish(app, job, |info| {
         info.processing_ms = elapsed;
         match ran {
             Ok(()) => info.state = State::JobComplete,
@@ -76,6 +76,9 @@ fn ingest(app: &App, job: &Job, info: &JobInfo) -> io::Result<()> {
             .map_err(|error| io::Error::other(format!("InvalidBatch : Failed to parse CSV: {error}")))?;
         if batch.is_empty() {
             return files.write_unprocessed(&[]);
+        }
+        if app.stop.is_cancelled() {
+            return Ok(());
         }
         if job.is_aborted() {
             files.write_unprocessed(&batch)?;

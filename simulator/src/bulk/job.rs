@@ -69,8 +69,17 @@ impl LineEnding {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
-    Query { soql: String, include_deleted: bool },
-    Ingest { operation: String, external_id_field: Option<String> },
+    Query {
+        soql: String,
+        include_deleted: bool,
+        /// ORDER BY and LIMIT switch it off.
+        #[serde(default)]
+        pk_chunking: bool,
+    },
+    Ingest {
+        operation: String,
+        external_id_field: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,9 +140,9 @@ impl JobInfo {
         answer["retries"] = json!(0);
         answer["totalProcessingTime"] = json!(self.processing_ms);
         match self.work {
-            Work::Query { .. } => {
+            Work::Query { pk_chunking, .. } => {
                 answer["jobType"] = json!("V2Query");
-                answer["isPkChunkingSupported"] = json!(true);
+                answer["isPkChunkingSupported"] = json!(pk_chunking);
             }
             Work::Ingest { .. } => {
                 answer["jobType"] = json!("V2Ingest");
@@ -205,7 +214,7 @@ impl Job {
     }
 
     pub fn remove_files(&self) -> io::Result<()> {
-        for extension in ["json", "csv", "index", "upload", "successful", "failed", "unprocessed"] {
+        for extension in ["json", "csv", "index", "upload", "uploading", "successful", "failed", "unprocessed"] {
             match std::fs::remove_file(self.file(extension)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -8,6 +8,7 @@ mod csv_text;
 mod ingest;
 mod ingest_run;
 pub(crate) mod job;
+mod multipart;
 mod page_faults;
 mod query;
 mod results;
@@ -23,12 +24,13 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
-use job::{Job, JobInfo, State};
+use job::{Delimiter, Job, JobInfo, LineEnding, State, Work};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Ended jobs and their results are kept for seven days.
 const RETENTION_DAYS: i64 = 7;
@@ -118,6 +120,29 @@ fn is_old(modified: &str) -> bool {
 
 pub(super) fn now() -> String {
     rest_instant(&instant_text(Utc::now()))
+}
+
+/// A job as it is created now, by the session's user.
+fn new_job(app: &App, call: &Call, object: &str, work: Work, state: State) -> JobInfo {
+    let created = now();
+    JobInfo {
+        id: app.jobs.next_id(),
+        work,
+        object: object.to_owned(),
+        created_by: app.connected_app.user_id.clone(),
+        modified: created.clone(),
+        created,
+        state,
+        api_version: call.version().to_owned(),
+        delimiter: Delimiter::default(),
+        line_ending: LineEnding::default(),
+        error_message: None,
+        processing_ms: 0,
+        processed: 0,
+        failed: 0,
+        header: Vec::new(),
+        result_bytes: 0,
+    }
 }
 
 /// Runs a job that has all it needs.
@@ -223,8 +248,11 @@ fn ended_word(state: State) -> &'static str {
     }
 }
 
-/// Moves a running job to its end, unless it was aborted meanwhile.
-fn finish(job: &Job, end: impl FnOnce(&mut JobInfo)) {
+/// Moves a running job to its end, unless it was aborted meanwhile. A job that a stop interrupted stays InProgress on disk.
+fn finish(app: &App, job: &Job, end: impl FnOnce(&mut JobInfo)) {
+    if app.stop.is_cancelled() {
+        return;
+    }
     let changed = job.change(|info| {
         if info.state == State::InProgress {
             end(info);
@@ -233,6 +261,14 @@ fn finish(job: &Job, end: impl FnOnce(&mut JobInfo)) {
     });
     if let Err(error) = changed {
         tracing::error!(%error, job = job.id, "cannot write down the end of a bulk job");
+    }
+}
+
+/// Keeps a job InProgress for a while, unless it is aborted or the server stops.
+fn linger(app: &App, job: &Job, delay: Duration) {
+    let end = Instant::now() + delay;
+    while !job.is_aborted() && !app.stop.is_cancelled() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

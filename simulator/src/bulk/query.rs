@@ -2,7 +2,7 @@
 
 use super::csv_text::push_cell;
 use super::job::{Delimiter, Job, JobInfo, LineEnding, State, Work};
-use super::{begin, finish, now, set_state, start};
+use super::{begin, finish, new_job, set_state, start};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::faults::{Event, FaultKind, Point};
@@ -58,34 +58,30 @@ pub(super) fn create(app: &Arc<App>, call: &Call, body: &[u8]) -> Result<Respons
     refuse_unsupported(&query)?;
     let plan = Plan::bind(&app.org, &new.query, &query, include_deleted)?;
     refuse_compounds(&plan)?;
+    let event = Event { path: &call.target, method: "POST", object: Some(&plan.table.def.name), id: None };
+    let injected = app.faults.strike(Point::JobCreation, &event);
+    if injected.contains(&FaultKind::EntityNotSupported) {
+        return Err(unsupported_entity(&plan.table.def.name));
+    }
     let used = app.usage.count(Counted::QueryJob);
-    if used > QUERY_JOBS_PER_DAY {
+    if used > QUERY_JOBS_PER_DAY || injected.contains(&FaultKind::BulkLimitExceeded) {
         let message = format!("Max bulk v2 query jobs ({QUERY_JOBS_PER_DAY}) per 24 hrs has been reached ({used}).");
         return Err(ApiError::bad_request("LIMIT_EXCEEDED", message));
     }
-    let info = JobInfo {
-        id: app.jobs.next_id(),
-        work: Work::Query { soql: new.query, include_deleted },
-        object: plan.table.def.name.clone(),
-        created_by: app.connected_app.user_id.clone(),
-        created: now(),
-        modified: now(),
-        state: State::UploadComplete,
-        api_version: call.version().to_owned(),
-        delimiter: new.delimiter.unwrap_or_default(),
-        line_ending: new.line_ending.unwrap_or_default(),
-        error_message: None,
-        processing_ms: 0,
-        processed: 0,
-        failed: 0,
-        header: Vec::new(),
-        result_bytes: 0,
-    };
+    let pk_chunking = query.order_by.is_empty() && query.limit.is_none();
+    let work = Work::Query { soql: new.query, include_deleted, pk_chunking };
+    let mut info = new_job(app, call, &plan.table.def.name, work, State::UploadComplete);
+    info.delimiter = new.delimiter.unwrap_or_default();
+    info.line_ending = new.line_ending.unwrap_or_default();
     let job = app.jobs.add(info)?;
     start(app, job.clone());
     // The state as of creation, whatever the run has done since.
     let answer = JobInfo { state: State::UploadComplete, ..job.info() };
     Ok(Json(answer.to_json(false)).into_response())
+}
+
+pub(super) fn unsupported_entity(object: &str) -> ApiError {
+    ApiError::bad_request("INVALIDENTITY", format!("Entity '{object}' is not supported by the Bulk API."))
 }
 
 fn refuse_unsupported(query: &Query) -> Result<(), ApiError> {
@@ -134,7 +130,7 @@ pub(super) fn run(app: &App, job: &Job) {
     let mut injected = None;
     for fault in app.faults.strike(Point::Job, &event) {
         match fault {
-            FaultKind::SlowBulkJob { delay_ms } => wait_unless_aborted(job, Duration::from_millis(delay_ms)),
+            FaultKind::SlowBulkJob { delay_ms } => super::linger(app, job, Duration::from_millis(delay_ms)),
             FaultKind::FailedBulkJob { message } => {
                 injected = Some(message.unwrap_or_else(|| "InvalidBatch : Failed to process query: QUERY_TIMEOUT".to_owned()));
             }
@@ -146,7 +142,7 @@ pub(super) fn run(app: &App, job: &Job) {
         None => write_result(app, job, &info),
     };
     let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    finish(job, |info| {
+    finish(app, job, |info| {
         info.processing_ms = elapsed;
         match written {
             Ok((header, bytes)) => {
@@ -162,16 +158,9 @@ pub(super) fn run(app: &App, job: &Job) {
     });
 }
 
-fn wait_unless_aborted(job: &Job, delay: Duration) {
-    let end = Instant::now() + delay;
-    while !job.is_aborted() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(20).min(end - Instant::now()));
-    }
-}
-
 /// Writes rows without a header to `csv` and the offset of each row, and of the end, to `index`.
 fn write_result(app: &App, job: &Job, info: &JobInfo) -> io::Result<(Vec<String>, u64)> {
-    let Work::Query { soql, include_deleted } = &info.work else { return Err(io::Error::other("not a query job")) };
+    let Work::Query { soql, include_deleted, .. } = &info.work else { return Err(io::Error::other("not a query job")) };
     let refused =
         |error: ApiError| io::Error::other(format!("InvalidBatch : Failed to process query: {}: {}", error.code, error.message));
     let query = parser::parse(soql).map_err(refused)?;
@@ -198,7 +187,7 @@ fn write_result(app: &App, job: &Job, info: &JobInfo) -> io::Result<(Vec<String>
         done += 1;
         if done.is_multiple_of(STRIDE) {
             job.progress.store(done, Ordering::Relaxed);
-            if job.is_aborted() {
+            if job.is_aborted() || app.stop.is_cancelled() {
                 return ControlFlow::Break(());
             }
         }

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures::StreamExt;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -135,8 +136,19 @@ fn stream(app: &App, job: &Job, info: &JobInfo, span: Span, gzip: bool, faults: 
         None => Box::new(plain),
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || produce(source, gzip, damage.cut_after, sender));
-    Ok(Body::from_stream(ReceiverStream::new(receiver)))
+    let cut_after = damage.cut_after;
+    tokio::task::spawn_blocking(move || produce(source, gzip, cut_after, sender));
+    let chunks = ReceiverStream::new(receiver);
+    if cut_after.is_none() {
+        return Ok(Body::from_stream(chunks));
+    }
+    // An error in the body makes the server drop the connection. It first gets a turn to send what it has, or the client would
+    // see no page at all instead of half of one.
+    let cut = futures::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(io::Error::new(io::ErrorKind::ConnectionReset, "injected: connection dropped in mid-page"))
+    });
+    Ok(Body::from_stream(chunks.chain(cut)))
 }
 
 /// Copies the page to the client in chunks, waiting for it; a client that goes away ends it.
@@ -144,9 +156,8 @@ fn produce(source: Box<dyn Read + Send>, gzip: bool, cut_after: Option<u64>, sen
     let limited = source.take(cut_after.unwrap_or(u64::MAX));
     let sink = ChunkSink { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK) };
     let copied = if gzip { copy_gzipped(limited, sink, cut_after.is_some()) } else { copy_plain(limited, sink) };
-    let cut = cut_after.map(|_| io::Error::new(io::ErrorKind::ConnectionReset, "injected: connection dropped in mid-page"));
-    if let Some(error) = copied.err().or(cut) {
-        // An error in the body makes the server drop the connection; if the client is gone, nobody is left to tell.
+    if let Err(error) = copied {
+        // If the client is gone, nobody is left to tell.
         let _ = sender.blocking_send(Err(error));
     }
 }

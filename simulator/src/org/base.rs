@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// Written after the rows: an object without it does not count.
+pub(crate) const MANIFEST: &str = "manifest.json";
 const SCAN_BUFFER: usize = 1 << 20;
 
 pub(crate) struct BaseFile {
@@ -82,8 +84,13 @@ pub(crate) struct BaseWriter {
 }
 
 impl BaseWriter {
+    /// Begins the object anew; its manifest goes first, so that a crash in between leaves no old manifest over new rows.
     pub fn create(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
+        match std::fs::remove_file(folder.join(MANIFEST)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let create = |name: &str| File::create(folder.join(name)).map(|file| BufWriter::with_capacity(SCAN_BUFFER, file));
         Ok(Self { rows: create("rows")?, index: create("index")?, offset: 0, len: 0 })
     }

@@ -156,7 +156,7 @@ fn open_table(folder: &Path, def: ObjectDef, origin: &Origin) -> Result<Table, S
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<Manifest>, SimulatorError> {
-    let path = folder.join("manifest.json");
+    let path = folder.join(base::MANIFEST);
     match std::fs::read(&path) {
         // A manifest of an older release is rebuilt like a missing one.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -166,7 +166,7 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, SimulatorError> {
 }
 
 fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), SimulatorError> {
-    let path = folder.join("manifest.json");
+    let path = folder.join(base::MANIFEST);
     crate::state::write_json(&path, manifest).map_err(SimulatorError::file("writing", &path))
 }
 

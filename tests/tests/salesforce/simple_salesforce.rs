@@ -72,7 +72,11 @@ async fn it_understands_every_refusal() {
     let other = Org::start(|config| config.records = 200).await;
     std::fs::copy(&other.running.private_key_pem, org.running.ca_pem.with_file_name("other.pem")).expect("another org's key");
     let seen = org.python("refusals").await;
-    for (case, words) in [("stranger", "user hasn't approved this consumer"), ("unknownApp", "client identifier invalid"), ("foreignKey", "invalid assertion")] {
+    for (case, words) in [
+        ("stranger", "user hasn't approved this consumer"),
+        ("unknownApp", "client identifier invalid"),
+        ("foreignKey", "invalid assertion"),
+    ] {
         assert_eq!(seen[case]["exception"], "SalesforceAuthenticationFailed", "{case}");
         assert!(seen[case]["message"].as_str().is_some_and(|message| message.contains(words)), "{case}: {}", seen[case]);
     }

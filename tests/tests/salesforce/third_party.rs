@@ -28,6 +28,7 @@ impl Org {
     }
 
     pub async fn inject(&self, fault: Json) {
+        leadline_salesforce::tls::install_default_provider();
         let url = format!("{}/__simulator/faults", self.running.http_url);
         let answer = reqwest::Client::new().post(url).json(&fault).send().await.expect("the simulator answers");
         assert_eq!(answer.status(), 201, "{fault}");
@@ -65,7 +66,8 @@ impl Org {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{scenario} failed:\n{out}\n{err}");
         let last = out.trim().lines().last().unwrap_or_default();
-        serde_json::from_str(last).unwrap_or_else(|error| panic!("{scenario} printed no JSON object last ({error}):\n{out}\n{err}"))
+        serde_json::from_str(last)
+            .unwrap_or_else(|error| panic!("{scenario} printed no JSON object last ({error}):\n{out}\n{err}"))
     }
 }
 
