@@ -165,4 +165,3 @@ fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     let share = (x - xs[after - 1]) / (xs[after] - xs[after - 1]);
     ys[after - 1] + share * (ys[after] - ys[after - 1])
 }
-

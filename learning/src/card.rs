@@ -83,12 +83,7 @@ pub(crate) struct CardParts<'a> {
 }
 
 impl ModelCard {
-    pub(crate) fn new(
-        parts: CardParts<'_>,
-        evaluation: Evaluation,
-        temporal: Option<TemporalCheck>,
-        gates: GateReport,
-    ) -> Self {
+    pub(crate) fn new(parts: CardParts<'_>, evaluation: Evaluation, temporal: Option<TemporalCheck>, gates: GateReport) -> Self {
         let artifact = parts.artifact;
         Self {
             card_version: CARD_VERSION,
@@ -123,18 +118,19 @@ impl ModelCard {
 
 fn features(parts: &CardParts<'_>) -> Vec<Feature> {
     let encoded = parts.artifact.encoder.fields.iter().zip(&parts.artifact.reference.fields).zip(&parts.importances);
-    let feature = |((encoder, reference), &importance): ((&crate::encoder::FieldEncoder, &crate::reference::FieldReference), &f64)| {
-        let name = &encoder.field.name;
-        let alone = parts.leaks.iter().find(|check| check.field == *name);
-        Feature {
-            field: name.clone(),
-            label: encoder.field.label.clone(),
-            encoding: encoder.encoding.describe(),
-            null_share: reference.nulls as f64 / reference.rows.max(1) as f64,
-            single_field_auc: alone.map_or(0.5, |check| check.single_field_auc),
-            importance,
-        }
-    };
+    let feature =
+        |((encoder, reference), &importance): ((&crate::encoder::FieldEncoder, &crate::reference::FieldReference), &f64)| {
+            let name = &encoder.field.name;
+            let alone = parts.leaks.iter().find(|check| check.field == *name);
+            Feature {
+                field: name.clone(),
+                label: encoder.field.label.clone(),
+                encoding: encoder.encoding.describe(),
+                null_share: reference.nulls as f64 / reference.rows.max(1) as f64,
+                single_field_auc: alone.map_or(0.5, |check| check.single_field_auc),
+                importance,
+            }
+        };
     let mut features: Vec<Feature> = encoded.map(feature).collect();
     features.sort_by(|a, b| b.importance.total_cmp(&a.importance));
     features

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::LearningError;
 use crate::frame::Frame;
 use crate::matrix::Matrix;
-use crate::record::{Cell, Record, date};
+use crate::record::{Cell, Record, date, length};
 
 mod fit;
 
@@ -38,15 +38,28 @@ pub enum Encoding {
     Number,
     Boolean,
     /// Days since `reference` (itself in days since 1970-01-01), month 1-12, weekday 0-6 from Monday.
-    Day { reference: i32 },
+    Day {
+        reference: i32,
+    },
     /// As `Day`, in UTC, with fractions of days, and the hour 0-23. `reference` in days.
-    Instant { reference: i32 },
+    Instant {
+        reference: i32,
+    },
     /// Month, weekday and hour (NaN for a date) without the day count.
     Season,
     /// `ranks[i]` is the rank of `levels[i]`; `levels` are sorted by their bytes.
-    Levels { levels: Vec<Box<str>>, ranks: Vec<f64>, unseen: f64 },
+    Levels {
+        levels: Vec<Box<str>>,
+        ranks: Vec<f64>,
+        unseen: f64,
+    },
     /// Smoothed log-odds and log-frequency of each of the sorted `levels`.
-    Target { levels: Vec<Box<str>>, log_odds: Vec<f64>, log_counts: Vec<f64>, unseen: f64 },
+    Target {
+        levels: Vec<Box<str>>,
+        log_odds: Vec<f64>,
+        log_counts: Vec<f64>,
+        unseen: f64,
+    },
     /// The length of a text in characters.
     Length,
 }
@@ -108,7 +121,7 @@ impl Encoding {
                 let columns = position(levels, text).map_or([*unseen, 0.0], |i| [log_odds[i], log_counts[i]]);
                 into.copy_from_slice(&columns);
             }
-            (Self::Length, Cell::Text(text)) => into[0] = text.chars().count() as f64,
+            (Self::Length, Cell::Text(text)) => into[0] = f64::from(length(text)),
             (Self::Length, Cell::Length(length)) => into[0] = f64::from(length),
             // A column of prose that had few and short values when the model was trained.
             (Self::Levels { unseen, .. }, Cell::Length(_)) => into[0] = *unseen,

@@ -67,9 +67,7 @@ pub fn evaluate(
     segment_fields: &[String],
 ) -> Result<Evaluation, LearningError> {
     let positives = sample.positives();
-    for (what, found) in
-        [("positive rows held out", positives), ("negative rows held out", sample.len() - positives)]
-    {
+    for (what, found) in [("positive rows held out", positives), ("negative rows held out", sample.len() - positives)] {
         if found == 0 {
             return Err(LearningError::TooFewRows { what, needed: 1, found });
         }

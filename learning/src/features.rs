@@ -59,6 +59,19 @@ pub enum Decision {
     ExcludedAutomatically,
 }
 
+impl Decision {
+    /// As a person reads it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::KeptUntilDecided => "kept until a person decides",
+            Self::KeptByPerson => "kept by a person's choice",
+            Self::ExcludedByPerson => "excluded by a person's choice",
+            Self::ExcludedByDefinition => "excluded as written by the outcome",
+            Self::ExcludedAutomatically => "excluded automatically",
+        }
+    }
+}
+
 /// What was decided about every field of the schema.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldChoices {
@@ -69,12 +82,7 @@ pub struct FieldChoices {
 }
 
 /// Decides about every field. A person's word comes first, then the leak checks, then the data.
-pub fn choose_fields(
-    frame: &Frame,
-    definition: &PredictionDefinition,
-    leaks: &[LeakCheck],
-    training: &Sample,
-) -> FieldChoices {
+pub fn choose_fields(frame: &Frame, definition: &PredictionDefinition, leaks: &[LeakCheck], training: &Sample) -> FieldChoices {
     let mut choices = FieldChoices { features: Vec::new(), excluded: Vec::new(), leaks: Vec::new() };
     let begins = beginning_of_records(frame, definition);
     for (column, field) in frame.schema().fields.iter().enumerate() {

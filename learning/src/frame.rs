@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use leadline_domain::value::{Field, FieldType, ObjectSchema, Value};
 
 use crate::error::LearningError;
-use crate::record::Cell;
+use crate::record::{Cell, length};
 
 /// A text column with more distinct values than this keeps only their lengths: it is prose or an identifier, and its
 /// dictionary would cost more memory than the rest of the frame.
@@ -154,10 +154,6 @@ impl TextColumn {
         let codes = codes.into_iter().map(|c| sorted_code.get(c as usize).copied().unwrap_or(NULL_CODE)).collect();
         Column::Text { codes, levels: levels.into_iter().map(|(text, _)| text).collect() }
     }
-}
-
-fn length(text: &str) -> u32 {
-    u32::try_from(text.chars().count()).unwrap_or(NULL_CODE - 1)
 }
 
 fn permuted<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {

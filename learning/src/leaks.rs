@@ -9,9 +9,11 @@
 //! 2. **Filled only once the outcome is known.** Among the rows where it is filled (or where it is empty), practically all
 //!    ([`PURE`]) have the same outcome, they are at least [`MIN_PURE_ROWS`], and by chance this would happen with a
 //!    probability below e^-[`PURE_SURPRISE`]. A loss reason filled for half of the lost deals has a modest AUC and is
-//!    caught here. Excluded. The same for one of its values, when the outcome in question is the rarer one: a stage that
-//!    only won deals have. A value without any positive among few positives is ordinary (nobody on that island ever
-//!    bought) and is left alone.
+//!    caught here. Excluded. So is a field whose being filled, whatever its value, orders outcomes with an AUC of at least
+//!    [`FILLED_AUC`]: an automation that runs at conversion also fills it by mistake now and then, and no honest process
+//!    leaves a field empty almost exactly where the outcome will be negative. The same as the first for one of its values,
+//!    when the outcome in question is the rarer one: a stage that only won deals have. A value without any positive among
+//!    few positives is ordinary (nobody on that island ever bought) and is left alone.
 //! 3. **Suspiciously strong alone.** Its AUC is at least [`FLAG_AUC`], or at least [`FLAG_FLOOR_AUC`] and its distance
 //!    from 0.5 at least [`FLAG_RATIO`] times that of the next field. Flagged, and kept until a person decides: a good
 //!    predictor and a leak look alike from here (the duration of the very call that closed the deal).
@@ -32,6 +34,7 @@ pub const ANSWER_AUC: f64 = 0.99;
 pub const FLAG_AUC: f64 = 0.85;
 pub const FLAG_FLOOR_AUC: f64 = 0.70;
 pub const FLAG_RATIO: f64 = 1.5;
+pub const FILLED_AUC: f64 = 0.90;
 pub const PURE: f64 = 0.995;
 pub const MIN_PURE_ROWS: f64 = 50.0;
 pub const PURE_SURPRISE: f64 = 28.0; // e^-28 is below 1e-12: beyond chance however many fields and values are looked at.
@@ -55,9 +58,13 @@ pub struct LeakCheck {
 pub enum Finding {
     Clean,
     /// Suspiciously strong alone.
-    Flagged { reason: String },
+    Flagged {
+        reason: String,
+    },
     /// Gives the answer away, or is filled only once it is known.
-    Leak { reason: String },
+    Leak {
+        reason: String,
+    },
 }
 
 /// Checks every field that is not excluded by nature, those that a person excluded or kept included.
@@ -144,18 +151,36 @@ impl Groups {
                 if let Some(outcome) = pure(rows, base_rate) {
                     let others = if what == "filled" { empty } else { filled };
                     return Some(format!(
-                        "known only with the outcome: {:.0} rows where it is {what} are all {outcome}, against {:.1} % positive elsewhere",
+                        "known only with the outcome: {:.0} rows where it is {what} are all {outcome}, \
+                         against {:.1} % positive elsewhere",
                         rows.0,
                         100.0 * others.1 / others.0
                     ));
                 }
             }
         }
+        if let Some(reason) = filled_with_the_outcome(filled, empty) {
+            return Some(reason);
+        }
         let rarer = if base_rate <= 0.5 { "positive" } else { "negative" };
         let telling = |group: &[(f64, f64); FOLDS as usize]| pure(total(group), base_rate) == Some(rarer);
         let count = if self.by_value { values.iter().filter(|group| telling(group)).count() } else { 0 };
         (count > 0).then(|| format!("{count} of its values occur only with a {rarer} outcome"))
     }
+}
+
+/// The AUC of a yes-or-no field is half of one plus the distance between its rates among positives and negatives.
+fn filled_with_the_outcome(filled: (f64, f64), empty: (f64, f64)) -> Option<String> {
+    let positives = filled.1 / (filled.1 + empty.1);
+    let negatives = (filled.0 - filled.1) / (filled.0 - filled.1 + empty.0 - empty.1);
+    let auc = 0.5 + (positives - negatives).abs() / 2.0;
+    (auc >= FILLED_AUC).then(|| {
+        format!(
+            "known only with the outcome: filled in {:.1} % of the positive rows and {:.1} % of the negative ones",
+            100.0 * positives,
+            100.0 * negatives
+        )
+    })
 }
 
 fn total(group: &[(f64, f64); FOLDS as usize]) -> (f64, f64) {

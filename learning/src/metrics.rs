@@ -68,8 +68,7 @@ pub struct Confusion {
 
 impl Confusion {
     pub fn at(threshold: f64, probabilities: &[f64], labels: &[f64]) -> Self {
-        let mut confusion =
-            Self { threshold, true_positives: 0, false_positives: 0, true_negatives: 0, false_negatives: 0 };
+        let mut confusion = Self { threshold, true_positives: 0, false_positives: 0, true_negatives: 0, false_negatives: 0 };
         for (&p, &label) in probabilities.iter().zip(labels) {
             let count = match (p >= threshold, label > 0.5) {
                 (true, true) => &mut confusion.true_positives,

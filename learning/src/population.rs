@@ -53,10 +53,7 @@ impl Sample {
 
     pub(crate) fn select(&self, keep: impl Fn(usize) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.len()).filter(|&i| keep(i)).collect();
-        Self {
-            rows: kept.iter().map(|&i| self.rows[i]).collect(),
-            labels: kept.iter().map(|&i| self.labels[i]).collect(),
-        }
+        Self { rows: kept.iter().map(|&i| self.rows[i]).collect(), labels: kept.iter().map(|&i| self.labels[i]).collect() }
     }
 }
 
@@ -105,13 +102,14 @@ impl Population {
             holdout: holdout.len(),
             holdout_positives: holdout.positives(),
         };
-        check_classes(frame, definition, &counts)?;
+        check_label(frame, definition, &counts)?;
+        check_classes(&training)?;
         let folds = stratified_folds(frame, &training);
         Ok(Self { training, holdout, folds, counts })
     }
 }
 
-fn check_classes(frame: &Frame, definition: &PredictionDefinition, counts: &Counts) -> Result<(), LearningError> {
+fn check_label(frame: &Frame, definition: &PredictionDefinition, counts: &Counts) -> Result<(), LearningError> {
     let labelled = counts.training + counts.holdout;
     let positives = counts.training_positives + counts.holdout_positives;
     let field = definition.label_field.clone();
@@ -122,8 +120,14 @@ fn check_classes(frame: &Frame, definition: &PredictionDefinition, counts: &Coun
         let found = if positives == 0 { "negative" } else { "positive" };
         return Err(LearningError::LabelNotBinary { field, reason: format!("every known outcome is {found}") });
     }
-    let negatives = counts.training - counts.training_positives;
-    for (what, found) in [("positive rows", counts.training_positives), ("negative rows", negatives)] {
+    Ok(())
+}
+
+/// # Errors
+/// [`LearningError::TooFewRows`] when a class has fewer than [`MIN_CLASS_ROWS`] rows to learn from.
+pub(crate) fn check_classes(sample: &Sample) -> Result<(), LearningError> {
+    let positives = sample.positives();
+    for (what, found) in [("positive rows", positives), ("negative rows", sample.len() - positives)] {
         if found < MIN_CLASS_ROWS {
             return Err(LearningError::TooFewRows { what, needed: MIN_CLASS_ROWS, found });
         }

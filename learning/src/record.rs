@@ -36,9 +36,15 @@ impl<'a> Cell<'a> {
             (FieldType::Number, Value::Number(n)) => Ok(Self::Number(*n)),
             (FieldType::Date, Value::Date(day)) => Ok(Self::Day(day.num_days_from_ce() - EPOCH_DAY)),
             (FieldType::DateTime, Value::DateTime(instant)) => Ok(Self::Instant(instant.timestamp_millis())),
-            (expected, other) => {
-                Err(LearningError::TypeMismatch { field: field.to_owned(), expected, found: shape(other) })
-            }
+            (expected, other) => Err(LearningError::TypeMismatch { field: field.to_owned(), expected, found: shape(other) }),
+        }
+    }
+
+    /// A text by its length only.
+    pub fn without_content(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Length(length(text)),
+            other => other,
         }
     }
 
@@ -51,10 +57,16 @@ impl<'a> Cell<'a> {
             Self::Text(text) => text.to_owned(),
             Self::Length(n) => format!("text of {n} characters"),
             Self::Day(day) => date(day).map_or_else(|| day.to_string(), |d| d.to_string()),
-            Self::Instant(ms) => DateTime::from_timestamp_millis(ms)
-                .map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            Self::Instant(ms) => {
+                DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+            }
         }
     }
+}
+
+/// In characters.
+pub(crate) fn length(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX - 1)
 }
 
 pub(crate) fn date(day: i32) -> Option<NaiveDate> {

@@ -86,9 +86,8 @@ impl Reference {
     /// # Errors
     /// [`LearningError::SchemaMismatch`] when `frame` is not the one that `encoder` was fitted on.
     pub fn of(frame: &Frame, encoder: &Encoder, rows: &[u32], probabilities: &[f64]) -> Result<Self, LearningError> {
-        let field = |f: &crate::encoder::FieldEncoder| {
-            Ok(FieldReference::of(frame, f.column_in(frame.schema())?, &f.field, rows))
-        };
+        let field =
+            |f: &crate::encoder::FieldEncoder| Ok(FieldReference::of(frame, f.column_in(frame.schema())?, &f.field, rows));
         let fields = encoder.fields.iter().map(field).collect::<Result<Vec<_>, LearningError>>()?;
         Ok(Self { fields, score: Distribution::of_numbers(probabilities) })
     }

@@ -329,8 +329,7 @@ impl Selection {
     ) -> Result<(Option<Ensemble>, Option<Logistic>), LearningError> {
         report(progress, Stage::Fitting, 0, 2)?;
         let fit = || self.trees.map(|parameters| fit_trees(&parameters, seed, matrix, labels, None)).transpose();
-        let (trees, linear) =
-            rayon::join(fit, || self.lambda.and_then(|lambda| Logistic::fit(matrix, kinds, labels, lambda)));
+        let (trees, linear) = rayon::join(fit, || self.lambda.and_then(|lambda| Logistic::fit(matrix, kinds, labels, lambda)));
         report(progress, Stage::Fitting, 2, 2)?;
         Ok((trees?.map(|boosted| boosted.ensemble), linear))
     }

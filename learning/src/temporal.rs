@@ -54,12 +54,7 @@ pub fn beginning_of_records(frame: &Frame, definition: &PredictionDefinition) ->
 }
 
 /// The column by which records are earlier or later, if there is one to check the model by.
-pub fn time_axis(
-    frame: &Frame,
-    definition: &PredictionDefinition,
-    artifact: &Artifact,
-    importances: &[f64],
-) -> Option<usize> {
+pub fn time_axis(frame: &Frame, definition: &PredictionDefinition, artifact: &Artifact, importances: &[f64]) -> Option<usize> {
     let varies = |column: &usize| {
         let first = frame.cell(*column, 0);
         (1..frame.rows()).any(|row| frame.cell(*column, row) != first)
@@ -110,8 +105,10 @@ pub fn check_forward_in_time(
     let base_rate = rate(&earlier);
     let warning = (auc.value < cross_validated_auc - WARNING_FALL).then(|| {
         format!(
-            "on the latest fifth by {} the AUC falls from {cross_validated_auc:.3} to {:.3}: what was learnt may not hold for new records",
-            frame.schema().fields[axis].name, auc.value
+            "on the latest fifth by {} the AUC falls from {cross_validated_auc:.3} to {:.3}: \
+             what was learnt may not hold for new records",
+            frame.schema().fields[axis].name,
+            auc.value
         )
     });
     Ok(Some(TemporalCheck {

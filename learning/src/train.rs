@@ -19,7 +19,7 @@ use crate::gates::judge;
 use crate::leaks::check_leaks;
 use crate::matrix::Matrix;
 use crate::metrics::best_f1_threshold;
-use crate::population::{Population, Sample, fnv1a64};
+use crate::population::{Population, Sample, check_classes, fnv1a64};
 use crate::progress::{Progress, Stage, report};
 use crate::reference::Reference;
 use crate::search::{Budget, Plan, Selection, search};
@@ -72,6 +72,7 @@ pub fn train(
     report(progress, Stage::LeakChecks, 1, 1)?;
 
     let (searched, folds) = thin(frame, training, &population.folds, plan.search_rows);
+    check_classes(&searched)?;
     let selection = search(frame, &searched, &folds, &choices.features, &plan, options.seed, progress)?;
     let (artifact, matrix) = fit(frame, definition, options, &population, &choices, &selection, progress)?;
 
@@ -158,4 +159,3 @@ fn every_nth_row(matrix: &Matrix, rows: usize) -> Matrix {
     let values = (0..matrix.columns).flat_map(|c| picked.iter().map(move |&i| matrix.column(c)[i])).collect();
     Matrix { values, rows: picked.len(), columns: matrix.columns }
 }
-

@@ -163,22 +163,24 @@ impl TryFrom<TreeColumns> for Tree {
             return Err("a tree's lists differ in length");
         }
         let node = |i: usize| {
-            let is_leaf = c.feature[i] < 0;
-            let after = |child: u32| (child as usize) > i && (child as usize) < n;
-            if !is_leaf && !(after(c.left[i]) && after(c.right[i])) {
+            if c.feature[i] < 0 {
+                return Ok(Node { value: c.value[i], ..Node::BLANK });
+            }
+            let is_after = |child: u32| (i + 1..n).contains(&(child as usize));
+            if !is_after(c.left[i]) || !is_after(c.right[i]) {
                 return Err("a tree's child does not stand after its parent");
             }
-            if !is_leaf && !(c.left_share[i] > 0.0 && c.left_share[i] < 1.0) {
+            if c.left_share[i] <= 0.0 || c.left_share[i] >= 1.0 {
                 return Err("a tree's share of weight is not between 0 and 1");
             }
             Ok(Node {
-                feature: if is_leaf { LEAF } else { u32::try_from(c.feature[i]).map_err(|_| "a tree's column is out of range")? },
+                feature: u32::try_from(c.feature[i]).map_err(|_| "a tree's column is out of range")?,
                 left: c.left[i],
                 right: c.right[i],
                 missing_left: c.missing_left[i] == 1,
-                threshold: if is_leaf { 0.0 } else { c.value[i] },
+                threshold: c.value[i],
                 left_share: c.left_share[i],
-                value: if is_leaf { c.value[i] } else { 0.0 },
+                value: 0.0,
             })
         };
         let nodes = (0..n).map(node).collect::<Result<Vec<_>, _>>()?;

@@ -93,6 +93,10 @@ fn shape_of(values: &[f64], kind: ColumnKind, bins: usize) -> Option<Shape> {
     let clipped = present.iter().map(|v| v.clamp(low, high));
     let center = clipped.clone().sum::<f64>() / present.len() as f64;
     let variance = clipped.map(|v| (v - center).powi(2)).sum::<f64>() / present.len() as f64;
+    if !variance.is_finite() {
+        // Squares beyond the range of floats; the trees still read the column.
+        return None;
+    }
     let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
     let mut cuts = quantile_cuts(present, bins);
     if cuts.len() < 2 {

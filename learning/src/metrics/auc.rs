@@ -52,11 +52,7 @@ pub fn auc_difference(candidate: &[f64], incumbent: &[f64], labels: &[f64]) -> A
     let variance = covariance(&positives, &positives) / positives.len().max(1) as f64
         + covariance(&negatives, &negatives) / negatives.len().max(1) as f64;
     let (value, half) = (a.auc - b.auc, Z95 * variance.sqrt());
-    AucDifference {
-        candidate: a.auc,
-        incumbent: b.auc,
-        difference: Estimate { value, lower: value - half, upper: value + half },
-    }
+    AucDifference { candidate: a.auc, incumbent: b.auc, difference: Estimate { value, lower: value - half, upper: value + half } }
 }
 
 /// The structural components of DeLong: for each positive the share of negatives below it, and the reverse.

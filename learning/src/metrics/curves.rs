@@ -86,9 +86,9 @@ impl Ranked {
         let (mut seen, mut found, mut area, mut start) = (0.0, 0.0, 0.0, 0);
         for &end in &self.ends {
             let before = found;
-            for i in start..end {
-                seen += weights[i];
-                found += weights[i] * self.labels[i];
+            for (weight, label) in weights[start..end].iter().zip(&self.labels[start..end]) {
+                seen += weight;
+                found += weight * label;
             }
             if seen > 0.0 && found > before {
                 area += (found - before) * found / seen;

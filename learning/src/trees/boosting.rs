@@ -53,6 +53,8 @@ pub fn fit_trees(
     labels: &[f64],
     validation: Option<(&Matrix, &[f64], usize)>,
 ) -> Result<Boosted, LearningError> {
+    // forust rounds the number of columns down, and a tree of none learns nothing.
+    let column_sample = if matrix.columns as f64 * parameters.column_sample < 2.0 { 1.0 } else { parameters.column_sample };
     let refused = |e: ForustError| LearningError::Trees { reason: e.to_string() };
     let mut booster = GradientBooster::default()
         .set_objective_type(ObjectiveType::LogLoss)
@@ -65,7 +67,7 @@ pub fn fit_trees(
         .set_nbins(BINS)
         .set_subsample(parameters.row_sample)
         .set_sample_method(if parameters.row_sample < 1.0 { SampleMethod::Random } else { SampleMethod::None })
-        .set_colsample_bytree(parameters.column_sample)
+        .set_colsample_bytree(column_sample)
         .set_initialize_base_score(true)
         .set_seed(seed)
         .set_parallel(false)
@@ -76,9 +78,8 @@ pub fn fit_trees(
     let data = ForustMatrix::new(&matrix.values, matrix.rows, matrix.columns);
     let weights = vec![1.0; matrix.rows];
     let validation_weights = vec![1.0; validation.map_or(0, |(m, ..)| m.rows)];
-    let evaluation = validation.map(|(m, labels, _)| {
-        vec![(ForustMatrix::new(&m.values, m.rows, m.columns), labels, validation_weights.as_slice())]
-    });
+    let evaluation = validation
+        .map(|(m, labels, _)| vec![(ForustMatrix::new(&m.values, m.rows, m.columns), labels, validation_weights.as_slice())]);
     booster.fit(&data, labels, &weights, evaluation).map_err(refused)?;
     let validation_loss = booster.evaluation_history.as_ref().map(|h| h.data.clone()).unwrap_or_default();
     let trees = booster.trees.iter().map(copy_tree).collect();
