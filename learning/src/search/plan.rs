@@ -51,7 +51,8 @@ const BASE: TreeParameters = TreeParameters {
 };
 
 /// From rich trees for many rows to small, slow ones for few: a budget runs short on many rows.
-const SPACE: [TreeParameters; 4] = [
+const SPACE: [TreeParameters; 5] = [
+    TreeParameters { max_depth: 8, max_leaves: 31, min_leaf_weight: 10.0, ..BASE },
     TreeParameters { learning_rate: 0.08, max_depth: 8, max_leaves: 48, min_leaf_weight: 10.0, ..BASE },
     TreeParameters { learning_rate: 0.08, max_depth: 6, max_leaves: 16, ..BASE },
     BASE,
