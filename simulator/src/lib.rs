@@ -8,7 +8,8 @@
 //! Three listeners on one org: plain HTTP, HTTPS under a certificate authority of its own, and an HTTP proxy for clients that
 //! insist on `login.salesforce.com`. `/__simulator/` shows the org to people; faults are injected there, see [`faults`].
 //!
-//! Not here: Pub/Sub and change events, the metadata and tooling APIs, Bulk API v1, SOSL, sharing rules, triggers, formula fields.
+//! Not here: Pub/Sub and change events, the metadata and tooling APIs, Bulk API v1, SOSL, sharing rules, and automation: no
+//! triggers, no formula fields, and writing one field never moves another (a new `StageName` leaves `IsWon` as it is).
 
 // A field's describe has more keys than `json!` expands within the default limit.
 #![recursion_limit = "256"]

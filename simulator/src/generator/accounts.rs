@@ -128,7 +128,7 @@ fn churn(record: &mut Record, dice: &mut Dice, tenure: f64, employees: f64) {
     odds -= 0.028 * tenure + 0.016 * (seats - 68.0) + 0.011 * (nps - 24.0);
     // Many tickets hurt most when nobody is bound by contract.
     odds += if contract == "Month-to-month" && tickets >= 4 { 0.6 } else { 0.0 };
-    odds += dice.normal(0.0, 0.7);
+    odds = 1.3 * odds - 0.1 + dice.normal(0.0, 0.4);
     record.text("Contract_Type__c", contract);
     record.text("Payment_Method__c", payment);
     record.count("Support_Tickets_90d__c", tickets);

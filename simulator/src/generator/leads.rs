@@ -79,8 +79,13 @@ pub(super) fn fill_lead(world: &World, row: u64, record: &mut Record) {
     record.text("External_Id__c", format!("LEAD-{row:07}"));
     let odds = who_they_are(world, record, &mut dice) + what_they_did(record, &mut dice, created);
     // What no field shows: the same lead could go either way.
-    let odds = 1.25 * odds + dice.normal(0.0, 0.5) - 3.6;
+    let odds = 1.6 * odds + dice.normal(0.0, 0.5) - 4.6;
     let converts = dice.chance(logistic(odds));
+    // Someone looks at most leads some day; that tells nothing of how it ends.
+    if dice.chance(0.7) {
+        let age = (as_of() - created).num_days();
+        record.day("LastActivityDate", (created + Duration::days(dice.between(0, age.clamp(0, 60)))).date_naive());
+    }
     let converted_at = created + Duration::seconds((dice.exponential(24.0) * 86_400.0) as i64 + 7_200);
     if converts && converted_at < as_of() {
         convert(world, record, &mut dice, converted_at);
@@ -204,7 +209,6 @@ fn convert(world: &World, record: &mut Record, dice: &mut Dice, at: DateTime<Utc
     record.flag("IsConverted", true);
     record.text("Status", "Closed - Converted");
     record.day("ConvertedDate", at.date_naive());
-    record.day("LastActivityDate", at.date_naive());
     if world.sizes.opportunities > 0 {
         let opportunity = dice.below(world.sizes.opportunities);
         if dice.chance(0.8) {
@@ -233,9 +237,6 @@ fn leave_open(record: &mut Record, dice: &mut Dice, created: DateTime<Utc>) {
         (false, false) => "Open - Not Contacted",
     };
     record.text("Status", status);
-    if dice.chance(0.7) {
-        record.day("LastActivityDate", (created + Duration::days(dice.between(0, age.clamp(0, 60)))).date_naive());
-    }
     if dice.chance(0.04) {
         record.number("Conversion_Score__c", dice.normal(66.0, 15.0).clamp(1.0, 100.0), 1);
     }

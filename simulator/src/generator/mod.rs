@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 
 /// Raised when the process changes, so that an org made by an older one is made anew.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// How many records each object has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

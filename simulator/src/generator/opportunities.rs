@@ -173,7 +173,7 @@ pub(super) fn fill_opportunity(world: &World, row: u64, record: &mut Record) {
     odds += industry.map_or(0.0, |industry| 1.6 * words::INDUSTRIES[industry].3);
     odds += world.dice("User.Skill", owner).normal(0.0, 0.45);
     odds -= 0.3 * ((amount + 1.0).ln() - 9.3);
-    odds = 1.2 * odds + dice.normal(0.0, 0.4) - 0.4;
+    odds = 1.6 * odds + dice.normal(0.0, 0.4) - 0.3;
     let won = closed && dice.chance(logistic(odds));
     stage(record, &mut dice, closed, won, amount);
 }
