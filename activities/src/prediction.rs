@@ -142,14 +142,20 @@ async fn store_prediction(attempt: Attempt, _: PredictAsync) -> Result<Done<Stor
 
 async fn forget_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
     let mut tx = undoing.begin().await?;
-    predictions::discard_score(&mut tx, &undoing.operation.operation).await?;
+    match predictions::discard_score(&mut tx, &undoing.operation.operation).await {
+        Err(error) if error.code() == Some(Code::PredictionNotFound) => return Ok(()),
+        outcome => outcome?,
+    }
     Ok(tx.commit().await?)
 }
 
 async fn fail_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
     let mut tx = undoing.begin().await?;
     let (code, message) = undoing.reason(&mut tx).await?;
-    predictions::fail(&mut tx, &undoing.operation.operation, code, &message).await?;
+    match predictions::fail(&mut tx, &undoing.operation.operation, code, &message).await {
+        Err(error) if error.code() == Some(Code::PredictionNotFound) => return Ok(()),
+        outcome => outcome?,
+    }
     claims::delete(&mut tx, &undoing.operation.operation, ClaimPurpose::RequestFields).await?;
     Ok(tx.commit().await?)
 }

@@ -60,3 +60,28 @@ impl Pulse {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_no_longer_gets_on_is_not_fresh_and_keeps_its_last_progress() {
+        let pulse = Pulse::new();
+        let progress = Progress { unit: "rows".to_owned(), done: 7, total: None };
+        pulse.beat(Some(progress.clone()));
+        pulse.beat(None);
+        assert!(pulse.is_fresh(Duration::from_secs(60)));
+        assert!(!pulse.is_fresh(Duration::ZERO));
+        assert_eq!(pulse.progress(), Some(progress));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_stop_hears_of_one_that_was_asked_before() {
+        let pulse = Pulse::new();
+        assert!(!pulse.stop_asked());
+        pulse.ask_to_stop();
+        pulse.stop().await;
+        assert!(pulse.stop_asked());
+    }
+}

@@ -41,7 +41,7 @@ impl Services {
         self.orgs.client(self, tenant).await
     }
 
-    /// Signs in anew at the next call: the org has refused what was cached, and its key may have been changed meanwhile.
+    /// Signs in anew at the next call.
     pub(crate) fn forget_org(&self, tenant: &TenantId) {
         self.orgs.forget(tenant);
     }

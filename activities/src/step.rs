@@ -21,7 +21,7 @@
 
 use std::{future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use leadline_domain::{Code, Failure, OperationRef, TenantId};
 use leadline_store::{
     TenantTx,
@@ -80,7 +80,8 @@ impl Services {
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let work = self.attempt(input, Arc::clone(&pulse), body);
+        let tenant = input.operation.tenant.clone();
+        let work = self.attempt(input, Arc::clone(&pulse), body).inspect_err(|failure| self.doubt_org(&tenant, failure));
         let result = self.supervise(&ctx, &pulse, work).await?;
         serde_json::from_value(result).map_err(|e| {
             // Never the value: only what serde says about its shape.
@@ -101,9 +102,10 @@ impl Services {
         F: Future<Output = Result<(), Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
+        let tenant = input.operation.tenant.clone();
         let work = async {
             let key = key_of(&input);
-            let mut tx = self.store.tenant(&input.operation.tenant).await?;
+            let mut tx = self.store.tenant(&tenant).await?;
             let closed = ledger::close_epoch(&mut tx, &key).await?;
             tx.commit().await?;
             if closed.undone {
@@ -111,13 +113,20 @@ impl Services {
             }
             let undoing =
                 Undoing { services: Arc::clone(self), operation: input.operation, key: key.clone(), facts: closed.facts };
-            let tenant = undoing.operation.tenant.clone();
             body(undoing, input.params).await?;
             let mut tx = self.store.tenant(&tenant).await?;
             ledger::mark_undone(&mut tx, &key).await?;
             Ok(tx.commit().await?)
         };
+        let work = work.inspect_err(|failure| self.doubt_org(&tenant, failure));
         self.supervise(&ctx, &pulse, work).await
+    }
+
+    /// The org has refused what it was shown: the tenant's key may have been changed since it was read.
+    fn doubt_org(&self, tenant: &TenantId, failure: &Failure) {
+        if failure.code == Code::SalesforceAuthRefused {
+            self.forget_org(tenant);
+        }
     }
 
     async fn attempt<P, R, F>(

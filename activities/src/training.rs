@@ -121,7 +121,10 @@ async fn begin_training(attempt: Attempt, plan: TrainingPlan) -> Result<Done<()>
 async fn reject_model(undoing: Undoing, plan: TrainingPlan) -> Result<(), Failure> {
     let mut tx = undoing.begin().await?;
     let (code, message) = undoing.reason(&mut tx).await?;
-    models::reject(&mut tx, &plan.model, code, &message).await?;
+    match models::reject(&mut tx, &plan.model, code, &message).await {
+        Err(error) if error.code() == Some(Code::ModelNotFound) => return Ok(()),
+        outcome => outcome?,
+    }
     Ok(tx.commit().await?)
 }
 
@@ -140,7 +143,7 @@ async fn fit_model(attempt: Attempt, plan: TrainingPlan) -> Result<Done<FittedMo
     let frame = read_frame(&attempt, &plan).await?;
     let rows = i64::try_from(frame.rows()).unwrap_or(i64::MAX);
     let run = Training { frame, definition, options, incumbent };
-    let trained = run.to_the_end(&attempt).await?;
+    let trained = run.completed(&attempt).await?;
     stage(attempt, plan, trained, rows).await
 }
 
@@ -170,7 +173,7 @@ struct Training {
 
 impl Training {
     /// Trains on a thread of its own. The wall clock and a cancel only ever end the run; they shape no model.
-    async fn to_the_end(self, attempt: &Attempt) -> Result<Trained, Failure> {
+    async fn completed(self, attempt: &Attempt) -> Result<Trained, Failure> {
         let (pulse, wall_clock) = (Arc::clone(attempt.pulse()), attempt.services().config.training_wall_clock);
         let watch = Watch { pulse, begun: Instant::now(), wall_clock };
         let computed = tokio::task::spawn_blocking(move || {

@@ -77,3 +77,37 @@ impl Columns {
         Ok(RecordVersion { record_id: id.clone(), modified_at: *modified_at, fields: Json::Object(fields) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone as _, Utc};
+    use leadline_domain::value::{Field, FieldType};
+
+    use super::*;
+
+    fn schema() -> ObjectSchema {
+        let field = |name: &str, field_type| Field { name: name.into(), label: name.into(), field_type, nullable: true };
+        let fields = vec![
+            field("Id", FieldType::Reference),
+            field("City", FieldType::Text),
+            field("Age", FieldType::Number),
+            field("SystemModstamp", FieldType::DateTime),
+        ];
+        ObjectSchema { object: "Lead".into(), fields }
+    }
+
+    #[test]
+    fn a_row_becomes_a_version_of_its_record_without_its_nulls() {
+        let columns = Columns::of(&schema()).unwrap();
+        let at = Utc.with_ymd_and_hms(2024, 3, 5, 10, 11, 12).unwrap();
+        let id = Value::Text("00QE0000000Hq5dMAC".into());
+        let row = [id.clone(), Value::Null, Value::Number(41.0), Value::DateTime(at)];
+        let version = columns.version(&schema(), &row).unwrap();
+        assert_eq!((version.record_id.as_str(), version.modified_at), ("00QE0000000Hq5dMAC", at));
+        assert_eq!(version.fields.get("Age"), Some(&json!(41.0)));
+        assert!(version.fields.get("City").is_none());
+
+        let unversioned = [id, Value::Null, Value::Null, Value::Null];
+        assert_eq!(columns.version(&schema(), &unversioned).unwrap_err().code, Code::StorageCorrupt);
+    }
+}

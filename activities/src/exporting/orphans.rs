@@ -130,3 +130,16 @@ fn is_ours(job: &QueryJob, object: &str, user: &str) -> bool {
 fn same_id(one: &str, other: &str) -> bool {
     one.len() >= 15 && other.len() >= 15 && one.as_bytes()[..15] == other.as_bytes()[..15]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_in_both_its_lengths_and_a_fragment_is_none() {
+        assert!(same_id("750R0000000zlh9", "750R0000000zlh9IAA"));
+        assert!(!same_id("750R0000000zlh9IAA", "750R0000000zlhAIAA"));
+        assert!(!same_id("750R", "750R"));
+        assert!(!same_id("", ""));
+    }
+}

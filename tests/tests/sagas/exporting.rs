@@ -13,7 +13,7 @@ use leadline_store::{
 };
 use serde_json::json;
 
-use crate::scenario::Scenario;
+use crate::scenario::{FreezableWorker, Frozen, Scenario};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 const ALLOWANCE: i64 = 100_000;
@@ -123,6 +123,50 @@ async fn another_worker_goes_on_after_the_last_committed_part() {
     let after = part_keys(&scenario, &id).await;
     assert_eq!(after[..before.len()], before, "committed parts stand");
     assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+/// Freezes an export in the middle of its third page, whose answer then reaches the frozen worker's socket.
+async fn frozen_in_mid_export(scenario: &mut Scenario) -> (OperationId, FreezableWorker, Frozen) {
+    let worker = scenario.start_freezable_worker().await;
+    let slow = json!({ "kind": "latency", "delay_ms": 1000, "match": { "path": "/results" }, "nth": 3 });
+    scenario.inject(&slow).await;
+    let id = scenario.export("Lead").await;
+    scenario.until(&id, "committed two parts", |operation| operation.progress.as_ref().is_some_and(|p| p.done == 200)).await;
+    let frozen = worker.freeze();
+    (id, worker, frozen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_wakes_up_after_its_undo_changes_nothing() {
+    let mut scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let (id, zombie, frozen) = frozen_in_mid_export(&mut scenario).await;
+    scenario.start_worker();
+    scenario.cancel(EXPORT, &id).await;
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Cancelled, "{ended:?}");
+    assert_clean(&scenario, &org, &id).await;
+    drop(frozen);
+    zombie.stop().await;
+    assert_clean(&scenario, &org, &id).await;
+    assert_eq!(scenario.operation(&id).await, ended);
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_wakes_up_after_another_finished_its_step_changes_nothing() {
+    let mut scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    let (id, zombie, frozen) = frozen_in_mid_export(&mut scenario).await;
+    scenario.start_worker();
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    drop(frozen);
+    zombie.stop().await;
+    assert_complete(&scenario, &org, &id, &ids).await;
+    assert_eq!(scenario.operation(&id).await, ended);
     scenario.end().await;
 }
 

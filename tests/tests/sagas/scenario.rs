@@ -1,7 +1,10 @@
 //! One org with its tenant, a worker on task queues of its own, and the ways in which a test starts, cancels and looks at
 //! operations.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use leadline_activities::{Parts, Services, StepConfig};
 use leadline_domain::{
@@ -53,6 +56,36 @@ pub struct Scenario {
 struct RunningWorker {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
+}
+
+/// A worker with one thread for everything that it does but poll, which can be stopped and let go again, as by SIGSTOP and
+/// SIGCONT: its connections stay, what arrives meanwhile waits in them, and it knows nothing of the time that passes.
+pub struct FreezableWorker {
+    runtime: tokio::runtime::Runtime,
+    worker: RunningWorker,
+}
+
+/// Keeps a worker frozen until it is dropped.
+pub struct Frozen(#[expect(dead_code, reason = "held for its end")] mpsc::Sender<()>);
+
+impl FreezableWorker {
+    pub fn freeze(&self) -> Frozen {
+        let (thaw, frozen) = mpsc::channel();
+        self.runtime.spawn(async move { frozen.recv().unwrap_or_default() });
+        Frozen(thaw)
+    }
+
+    /// Lets everything that is under way end, and stops.
+    pub async fn stop(self) {
+        self.worker.stop.send(()).expect("the worker runs");
+        self.worker.ended.await.expect("the worker ends well");
+        self.runtime.shutdown_background();
+    }
+}
+
+async fn work(config: WorkerConfig, services: Arc<Services>, stopped: oneshot::Receiver<()>) {
+    let worker = leadline_worker::run(config, services, async { stopped.await.unwrap_or_default() });
+    worker.await.expect("the worker runs until it is stopped");
 }
 
 /// A saga by its name.
@@ -114,7 +147,13 @@ impl Scenario {
     }
 
     pub fn start_worker(&mut self) {
-        let config = WorkerConfig {
+        let (stop, stopped) = oneshot::channel();
+        let (config, services) = (self.worker_config(), self.services(self.store.clone()));
+        self.worker = Some(RunningWorker { stop, ended: tokio::spawn(work(config, services, stopped)) });
+    }
+
+    fn worker_config(&self) -> WorkerConfig {
+        WorkerConfig {
             queue: self.queue.clone(),
             limits: Limits {
                 heartbeat: Duration::from_secs(2),
@@ -129,20 +168,27 @@ impl Scenario {
             sticky_timeout: Duration::from_secs(1),
             drain: Duration::from_millis(200),
             ..WorkerConfig::new(connection(&self.ground.temporal), "default")
-        };
-        let services = Services::new(Parts {
-            store: self.store.clone(),
+        }
+    }
+
+    fn services(&self, store: Store) -> Arc<Services> {
+        Services::new(Parts {
             lake: self.ground.lake.clone(),
             keyring: Arc::clone(&self.keyring),
-            predictor: Arc::new(Predictor::new(self.store.clone(), self.ground.lake.clone(), ServingConfig::default())),
+            predictor: Arc::new(Predictor::new(store.clone(), self.ground.lake.clone(), ServingConfig::default())),
             config: self.steps.clone(),
-        });
+            store,
+        })
+    }
+
+    /// Puts a worker that can be frozen in the place of the one that runs.
+    pub async fn start_freezable_worker(&mut self) -> FreezableWorker {
+        self.stop_worker().await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let store = runtime.spawn(self.ground.store()).await.expect("connections of the frozen runtime's own");
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(async move {
-            let worker = leadline_worker::run(config, services, async { stopped.await.unwrap_or_default() });
-            worker.await.expect("the worker runs until it is stopped");
-        });
-        self.worker = Some(RunningWorker { stop, ended });
+        let ended = runtime.spawn(work(self.worker_config(), self.services(store), stopped));
+        FreezableWorker { runtime, worker: RunningWorker { stop, ended } }
     }
 
     pub async fn stop_worker(&mut self) {
