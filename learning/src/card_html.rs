@@ -16,7 +16,7 @@ const TOP_FIELDS: usize = 12;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2733}\
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #d5dce3}\
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #e6ebef;vertical-align:top}\
-th{font-weight:600;color:#51606f}.n{text-align:right;font-variant-numeric:tabular-nums}.ok{color:#14713d}.no{color:#b3261e;font-weight:600}\
+th{font-weight:600;color:#51606f}.ok{color:#14713d}.no{color:#b3261e;font-weight:600}\
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:1rem}svg{width:100%;height:auto}small{color:#51606f}";
 
 /// Writes the page.

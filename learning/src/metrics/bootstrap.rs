@@ -18,8 +18,9 @@ pub struct Bootstrapped {
     pub calibration_error: Estimate,
 }
 
-/// Percentile intervals from [`REPLICATES`] draws with replacement. A replicate counts how often each row is drawn, so no
-/// replicate sorts. Rows are given in any order; the result depends on that order only through the draws.
+/// Percentile intervals, shifted by the estimated bias, from [`REPLICATES`] draws with replacement. A replicate counts how often each row is drawn, so no
+/// replicate sorts. The shift matters for the calibration error: a replicate adds noise to every bin, and a mean of
+/// distances can only grow by it, so that the plain interval may lie wholly above the value. Rows are given in any order; the result depends on that order only through the draws.
 pub fn bootstrap_intervals(scores: &[f64], probabilities: &[f64], labels: &[f64]) -> Bootstrapped {
     let ranked = Ranked::new(scores, probabilities, labels);
     let rows = labels.len();
@@ -36,7 +37,10 @@ pub fn bootstrap_intervals(scores: &[f64], probabilities: &[f64], labels: &[f64]
     let interval = |read: fn(&Scalars) -> f64| {
         let mut values: Vec<f64> = replicates.iter().map(read).collect();
         values.sort_by(f64::total_cmp);
-        Estimate { value: read(&found), lower: values[REPLICATES / 40], upper: values[REPLICATES - 1 - REPLICATES / 40] }
+        let value = read(&found);
+        let bias = values.iter().sum::<f64>() / REPLICATES as f64 - value;
+        let (lower, upper) = (values[REPLICATES / 40], values[REPLICATES - 1 - REPLICATES / 40]);
+        Estimate { value, lower: (lower - bias).max(0.0), upper: upper - bias }
     };
     Bootstrapped {
         average_precision: interval(|s| s.average_precision),

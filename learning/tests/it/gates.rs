@@ -26,9 +26,15 @@ fn a_model_with_skill_passes_every_gate_and_reports_honest_intervals() {
     assert_eq!(refused(&found), [], "{:?}", found.card.gates);
     let evaluation = &found.card.evaluation;
     assert!(evaluation.auc.lower > 0.6 && evaluation.auc.upper < 0.9, "{:?}", evaluation.auc);
-    for estimate in
-        [evaluation.auc, evaluation.pr_auc, evaluation.log_loss, evaluation.brier, evaluation.lift_10, evaluation.lift_20]
-    {
+    for estimate in [
+        evaluation.auc,
+        evaluation.pr_auc,
+        evaluation.log_loss,
+        evaluation.brier,
+        evaluation.lift_10,
+        evaluation.lift_20,
+        evaluation.calibration_error,
+    ] {
         assert!(estimate.lower < estimate.value && estimate.value < estimate.upper, "{estimate:?}");
     }
     assert!(evaluation.calibration_error.value < 0.08, "{:?}", evaluation.calibration_error);
