@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 
-use crate::dev_stack::DevStack;
+use crate::{dev_stack::DevStack, tools};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Far beyond what any operation here takes: a test that gets there has found a stuck one.
@@ -46,7 +46,7 @@ impl Answer {
 impl Api {
     /// The API as the stack's operator.
     pub fn operator(stack: &DevStack) -> Self {
-        Self { http: reqwest::Client::new(), base: stack.endpoint("/api_url"), key: stack.operator_key() }
+        Self { http: tools::http(), base: stack.endpoint("/api_url"), key: stack.operator_key() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -92,10 +92,8 @@ impl Api {
     /// # Panics
     /// When it does not.
     pub async fn ended(&self, id: &str) -> Json {
-        self.until(id, "has ended", |operation| {
-            matches!(operation["state"].as_str(), Some("SUCCEEDED" | "FAILED" | "CANCELLED"))
-        })
-        .await
+        self.until(id, "has ended", |operation| matches!(operation["state"].as_str(), Some("SUCCEEDED" | "FAILED" | "CANCELLED")))
+            .await
     }
 
     /// Waits until the operation looks as wanted.

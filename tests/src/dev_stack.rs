@@ -15,6 +15,7 @@ use nix::{
 };
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use crate::tools;
 
@@ -23,29 +24,33 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A running stack. It stops when this is dropped, and also when the test process dies: `leadline guard` sees to that.
+/// One stack starts at a time: a free port is chosen before its part listens on it, and two that start together may choose the same.
+static STARTING: Mutex<()> = Mutex::const_new(());
+
+/// A running stack. It stops when this is dropped, and also when the test process dies.
 pub struct DevStack {
-    guard: Child,
+    supervisor: Child,
     state: TempDir,
     /// `dev.json`: where everything is reached.
     pub endpoints: Json,
 }
 
 impl DevStack {
-    /// Starts a stack with these further arguments of `leadline dev` and waits until its API is ready.
+    /// Starts a stack with these further arguments of `leadline dev`, and these settings of its parts in their environment, and
+    /// waits until its API is ready.
     ///
     /// # Panics
     /// When the stack does not come up; with its output.
-    pub async fn start(arguments: &[&str]) -> Self {
+    pub async fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let alone = STARTING.lock().await;
         let state = tempfile::Builder::new().prefix("leadline-test-").tempdir().expect("a temporary directory");
         let log = fs::File::create(state.path().join("dev.out")).expect("a log file in the temporary directory");
-        let guard = Command::new(tools::leadline())
-            .arg("guard")
-            .arg("--")
-            .arg(tools::leadline())
+        let supervisor = Command::new(tools::leadline())
             .args(["dev", "--free-ports", "--state-dir"])
             .arg(state.path().join("state"))
             .args(arguments)
+            .envs(settings.iter().copied())
+            // It then stops when its input ends, which the kernel sees to however the test process ends.
             .env("LEADLINE_SUPERVISED", "1")
             .env("LEADLINE_TEMPORAL_BIN", tools::temporal())
             .stdin(Stdio::piped())
@@ -53,14 +58,15 @@ impl DevStack {
             .stderr(log)
             .spawn()
             .expect("the leadline binary starts");
-        let mut stack = Self { guard, state, endpoints: Json::Null };
+        let mut stack = Self { supervisor, state, endpoints: Json::Null };
         stack.endpoints = stack.ready().await;
+        drop(alone);
         stack
     }
 
     async fn ready(&mut self) -> Json {
         let began = Instant::now();
-        let http = reqwest::Client::new();
+        let http = tools::http();
         loop {
             if let Some(endpoints) = self.read_endpoints() {
                 let live = format!("{}health/ready", endpoints["api_url"].as_str().expect("dev.json names the API"));
@@ -68,7 +74,7 @@ impl DevStack {
                     return endpoints;
                 }
             }
-            let ended = self.guard.try_wait().expect("the guard is our child");
+            let ended = self.supervisor.try_wait().expect("the supervisor is our child");
             assert!(ended.is_none(), "leadline dev ended early:\n{}", self.output());
             assert!(began.elapsed() < READY_WITHIN, "leadline dev is not ready:\n{}", self.output());
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -110,9 +116,10 @@ impl DevStack {
     /// The process of a part; the supervisor starts a new one when it dies.
     pub fn process_of(&self, part: &str) -> Option<Pid> {
         let supervisor = self.endpoints["pid"].as_i64().expect("dev.json names the supervisor's process");
-        children_of(supervisor).into_iter().find(|pid| command_line(*pid).get(1).is_some_and(|verb| verb == part)).map(|pid| {
-            Pid::from_raw(i32::try_from(pid).expect("process ids fit"))
-        })
+        children_of(supervisor)
+            .into_iter()
+            .find(|pid| command_line(*pid).get(1).is_some_and(|verb| verb == part))
+            .map(|pid| Pid::from_raw(i32::try_from(pid).expect("process ids fit")))
     }
 
     /// Kills a part on the spot, as a crash would. The supervisor starts it again.
@@ -172,17 +179,18 @@ impl DevStack {
 
 impl Drop for DevStack {
     fn drop(&mut self) {
-        let guard = Pid::from_raw(i32::try_from(self.guard.id()).expect("process ids fit"));
-        drop(kill(guard, Signal::SIGTERM));
+        let supervisor = Pid::from_raw(i32::try_from(self.supervisor.id()).expect("process ids fit"));
+        // It may have ended already.
+        let _ = kill(supervisor, Signal::SIGTERM);
         let began = Instant::now();
         while began.elapsed() < STOP_WITHIN {
-            if matches!(self.guard.try_wait(), Ok(Some(_))) {
+            if matches!(self.supervisor.try_wait(), Ok(Some(_))) {
                 return;
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-        drop(self.guard.kill());
-        drop(self.guard.wait());
+        let _ = self.supervisor.kill();
+        let _ = self.supervisor.wait();
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use leadline_salesforce::{Credentials, Options, OrgClient};
 use serde_json::{Value as Json, json};
 
-use crate::dev_stack::DevStack;
+use crate::{dev_stack::DevStack, tools};
 
 /// The connected app as the simulator wrote it down at its first start.
 fn connected_app(stack: &DevStack) -> (Json, String) {
@@ -23,7 +24,7 @@ pub fn connection(stack: &DevStack, name: &str) -> Json {
         "salesforce": {
             "loginUrl": app["login_url"], "clientId": app["client_id"], "username": app["username"], "privateKeyPem": private_key,
         },
-        "callbackKey": app["callback_key"],
+        "callbackKey": BASE64_STANDARD.encode(app["callback_key"].as_str().expect("the connected app has a callback key")),
     })
 }
 
@@ -44,7 +45,7 @@ pub struct Controls {
 
 impl Controls {
     pub fn of(stack: &DevStack) -> Self {
-        Self { http: reqwest::Client::new(), base: format!("{}/__simulator", stack.endpoint("/simulator/http")) }
+        Self { http: tools::http(), base: format!("{}/__simulator", stack.endpoint("/simulator/http")) }
     }
 
     pub async fn read(&self, what: &str) -> Json {

@@ -28,6 +28,12 @@ pub fn data(path: &str) -> PathBuf {
     file
 }
 
+/// An HTTP client; building one needs the process's TLS provider.
+pub fn http() -> reqwest::Client {
+    leadline_salesforce::tls::install_default_provider();
+    reqwest::Client::new()
+}
+
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tests run from their repository")
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consent_withdrawn_between_export_and_training_ends_the_run_and_trains_nothing() {
-    let stack = DevStack::start(&["--records", "2000"]).await;
+    let stack = DevStack::start(&["--records", "2000"], &[]).await;
     let api = Api::operator(&stack);
     let tenant = api.onboard(&stack, "acme").await;
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_equal_posts_without_a_worker_are_one_operation_that_runs_once_a_worker_starts() {
-    let stack = DevStack::start(&["--records", "2000"]).await;
+    let stack = DevStack::start(&["--records", "2000"], &[]).await;
     let api = Api::operator(&stack);
     let tenant = api.onboard(&stack, "acme").await;
     let exports = format!("/v1/tenants/{tenant}/exports");

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_org_is_connected_exported_learnt_from_and_gets_a_score_with_reasons_written_back() {
-    let stack = DevStack::start(&["--records", "12000"]).await;
+    let stack = DevStack::start(&["--records", "12000"], &[]).await;
     let api = Api::operator(&stack);
     let org = org::client(&stack).await;
 
@@ -32,10 +32,7 @@ async fn an_org_is_connected_exported_learnt_from_and_gets_a_score_with_reasons_
     assert_eq!(export["rowCount"], leads.to_string());
 
     let trained = api
-        .succeed(
-            &format!("/v1/tenants/{tenant}/training-runs"),
-            &json!({ "preset": "LEAD_CONVERSION", "datasetId": dataset, "maxTrials": 3 }),
-        )
+        .succeed(&format!("/v1/tenants/{tenant}/training-runs"), &json!({ "preset": "LEAD_CONVERSION", "datasetId": dataset }))
         .await;
     let model_id = text(&trained["result"], "model");
     let model = api.get(&format!("/v1/tenants/{tenant}/models/{model_id}")).await.expect(200);

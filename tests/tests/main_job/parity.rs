@@ -10,10 +10,10 @@ const RECORDS: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_records_score_the_same_from_the_data_set_and_from_current_state() {
-    let stack = DevStack::start(&["--records", "12000"]).await;
+    let stack = DevStack::start(&["--records", "12000"], &[]).await;
     let api = Api::operator(&stack);
     let tenant = api.onboard(&stack, "acme").await;
-    let request = json!({ "preset": "LEAD_CONVERSION", "maxTrials": 3 });
+    let request = json!({ "preset": "LEAD_CONVERSION" });
     let trained = api.succeed(&format!("/v1/tenants/{tenant}/training-runs"), &request).await;
     let model = trained["result"]["model"].as_str().expect("the run names its model").to_owned();
     api.succeed(&format!("/v1/tenants/{tenant}/models/{model}:promote"), &json!({})).await;
