@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use leadline_domain::{Code, Failure, ModelState, OperationKind, OperationState};
-use leadline_proto::{v1, wkt::Timestamp};
+use leadline_proto::{
+    v1,
+    wkt::{Struct, Timestamp},
+};
 use leadline_store::{PageRequest, consents::Consent, operations::Operation, tenants};
-use pbjson_types::Struct;
 use serde_json::Value as Json;
 
 pub fn operation(row: Operation) -> v1::Operation {

@@ -16,6 +16,7 @@ use temporalio_client::{
 };
 use temporalio_common::{
     HasWorkflowDefinition, Priority, WorkflowDefinition,
+    protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest,
     search_attributes::{SearchAttributeKey, SearchAttributes},
 };
 use tokio::sync::OnceCell;
@@ -98,12 +99,15 @@ impl Temporal {
         }
     }
 
-    /// Whether the server answers.
+    /// Whether the server answers and has the namespace.
     ///
     /// # Errors
     /// [`Code::TemporalUnavailable`].
     pub async fn check(&self) -> Result<(), Failure> {
-        self.client().await.map(|_| ())
+        let mut service = self.client().await?.connection().workflow_service();
+        let request = DescribeNamespaceRequest { namespace: self.namespace.clone(), ..Default::default() };
+        let described = within(service.describe_namespace(tonic::Request::new(request))).await?;
+        described.map(drop).map_err(|status| unavailable("describe the namespace", &status))
     }
 
     async fn client(&self) -> Result<&Client, Failure> {

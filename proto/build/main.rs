@@ -25,12 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("leadline.v1.bin"), &descriptors)?;
     tonic_prost_build::configure()
         .extern_path(".google.protobuf.Timestamp", "crate::wkt::Timestamp")
+        .extern_path(".google.protobuf.Struct", "crate::wkt::Struct")
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_well_known_types(true)
         .compile_fds(compiler.file_descriptor_set())?;
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors)?
         .extern_path(".google.protobuf.Timestamp", "crate::wkt::Timestamp")
+        .extern_path(".google.protobuf.Struct", "crate::wkt::Struct")
         .extern_path(".google.protobuf", "::pbjson_types")
         // A reader of JSON sees `"committed": false` rather than having to know that absent means false.
         .emit_fields()

@@ -7,6 +7,7 @@ use leadline_proto::v1::{
     self, AsyncPrediction, AsyncPredictionState, CallbackStatus, GetPredictionRequest, PredictAsyncRequest, PredictRequest,
     Prediction, predictions_server::Predictions,
 };
+use leadline_proto::wkt::Struct;
 use leadline_serving::{Answer, AnsweredBy, Question, require_consent};
 use leadline_store::{
     TenantTx,
@@ -174,7 +175,7 @@ struct Asked {
     body_hash: [u8; 32],
 }
 
-fn question(definition: String, record_id: String, fields: Option<pbjson_types::Struct>) -> Result<Question, Failure> {
+fn question(definition: String, record_id: String, fields: Option<Struct>) -> Result<Question, Failure> {
     if record_id.len() > 18 || !record_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(invalid("recordId is no Salesforce id: 15 or 18 letters and digits"));
     }

@@ -67,7 +67,7 @@ async fn operations_are_filtered_by_kind_state_and_time() {
     assert_eq!(listed("createdBefore=2020-01-01T00:00:00Z").await.len(), 0);
     assert_eq!(listed("kind=EXPORT_DATASET&createdAfter=2020-01-01T00:00:00%2B01:00").await.len(), 2);
     let read = caller.get(&format!("/v1/operations/{}", failed["operationId"].as_str().unwrap())).await.expect(200);
-    assert_eq!((read["error"]["code"].as_str(), &read["result"]), (Some("CSV_MALFORMED"), &json!({"rows": 3.0})));
+    assert_eq!((read["error"]["code"].as_str(), &read["result"]), (Some("CSV_MALFORMED"), &json!({"rows": 3})));
     let time = read["createTime"].as_str().unwrap();
     assert!(time.ends_with('Z') && time.contains('T'), "{time}");
 }

@@ -1,4 +1,4 @@
-//! Well-known types whose proto3 JSON form differs from what pbjson-types writes.
+//! google.protobuf.Timestamp with the JSON form that proto3 asks for.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
