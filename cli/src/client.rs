@@ -120,7 +120,7 @@ impl Client {
         Self::with_key(base, key)
     }
 
-    pub fn with_key(base: Url, key: String) -> Result<Self> {
+    fn with_key(base: Url, key: String) -> Result<Self> {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| CliError::part("HTTP client", &error))?;
         Ok(Self { http, base, key })
     }
@@ -131,7 +131,7 @@ impl Client {
 
     /// Reads a resource. `path` comes in segments, so that an id can hold any character.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer<T>> {
-        let mut url = self.address(path);
+        let mut url = address(&self.base, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -146,13 +146,7 @@ impl Client {
         idempotency_key: Option<&str>,
     ) -> Result<Answer<T>> {
         let body = serde_json::to_value(body).map_err(|error| CliError::part("request", &error))?;
-        self.call(Method::POST, self.address(path), Some(body), idempotency_key).await
-    }
-
-    fn address(&self, path: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        url.path_segments_mut().expect("an http URL has a path").pop_if_empty().extend(path);
-        url
+        self.call(Method::POST, address(&self.base, path), Some(body), idempotency_key).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -176,7 +170,8 @@ impl Client {
             return Err(refusal(status, &bytes).into());
         }
         let unreadable = |error: serde_json::Error| CliError::part("answer of the API", &error);
-        let json: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let mut json: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        write_integers_as_such(&mut json);
         let message = T::deserialize(&json).map_err(unreadable)?;
         Ok(Answer { message, json })
     }
@@ -184,6 +179,27 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
         let reason = if error.is_timeout() { "no answer in time" } else { "no connection" };
         CliError::Unreachable { url: self.base.to_string(), reason: reason.to_owned() }
+    }
+}
+
+fn address(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    url.path_segments_mut().expect("an http URL has a path").pop_if_empty().extend(path);
+    url
+}
+
+/// google.protobuf.Struct knows doubles only: a count of 20000 in a result or a card arrives as 20000.0.
+pub fn write_integers_as_such(json: &mut Value) {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    match json {
+        Value::Number(number) => {
+            if let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT) {
+                *json = Value::from(float as i64);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(write_integers_as_such),
+        Value::Object(fields) => fields.values_mut().for_each(write_integers_as_such),
+        _ => {}
     }
 }
 
@@ -203,9 +219,16 @@ mod tests {
 
     #[test]
     fn addresses_keep_verbs_and_escape_what_would_change_the_path() {
-        let client = Client::with_key("http://127.0.0.1:7200".parse().unwrap(), "k".to_owned()).unwrap();
-        assert_eq!(client.address(&["v1", "operations", "op_1:cancel"]).path(), "/v1/operations/op_1:cancel");
-        assert_eq!(client.address(&["v1", "predictions", "a/b?c"]).path(), "/v1/predictions/a%2Fb%3Fc");
+        let base = "http://127.0.0.1:7200".parse().unwrap();
+        assert_eq!(address(&base, &["v1", "operations", "op_1:cancel"]).path(), "/v1/operations/op_1:cancel");
+        assert_eq!(address(&base, &["v1", "predictions", "a/b?c"]).path(), "/v1/predictions/a%2Fb%3Fc");
+    }
+
+    #[test]
+    fn whole_numbers_of_a_struct_read_as_integers() {
+        let mut json = serde_json::json!({"rows": 20000.0, "auc": 0.81, "list": [1.0, -2.5], "text": "1.0"});
+        write_integers_as_such(&mut json);
+        assert_eq!(json.to_string(), r#"{"rows":20000,"auc":0.81,"list":[1,-2.5],"text":"1.0"}"#);
     }
 
     #[test]

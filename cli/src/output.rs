@@ -41,10 +41,10 @@ pub fn facts(rows: impl IntoIterator<Item = (&'static str, String)>) -> Table {
     table
 }
 
-/// Prints a table without the blanks at the ends of its lines.
+/// Prints a table without the blanks that a frame would need.
 pub fn print(table: &Table) {
     for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
+        println!("{}", line.strip_prefix(' ').unwrap_or(line).trim_end());
     }
 }
 
@@ -74,7 +74,7 @@ pub fn count(n: i64) -> String {
         out.push('-');
     }
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -134,25 +134,31 @@ impl LakeArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Secrets")]
 pub struct KeyringArgs {
-    /// File with the key-encryption keys, mode 0600; that of the dev stack when absent
+    /// File with the key-encryption keys, mode 0600; absent: LEADLINE_KEYRING_JSON holds them, or the dev stack has the file
     #[arg(long, env = "LEADLINE_KEYRING", value_name = "FILE")]
     keyring: Option<PathBuf>,
 }
 
 impl KeyringArgs {
     pub const FILE: &'static str = "LEADLINE_KEYRING";
+    const CONTENT: &str = "LEADLINE_KEYRING_JSON";
 
     pub fn path(&self, target: &TargetArgs) -> Result<PathBuf> {
         self.keyring.clone().or_else(|| target.dev_file().map(|dev| dev.keyring_file)).ok_or_else(|| {
             CliError::environment(
                 "no keyring was named",
-                "give its file with --keyring (LEADLINE_KEYRING), or start `leadline dev`",
+                "give its file with --keyring (LEADLINE_KEYRING), its content in LEADLINE_KEYRING_JSON, or start `leadline dev`",
             )
         })
     }
 
     pub fn load(&self, target: &TargetArgs) -> Result<Keyring> {
-        Keyring::load(&self.path(target)?).map_err(|error| CliError::part("keyring", &error))
+        let keyring = if self.keyring.is_none() && std::env::var_os(Self::CONTENT).is_some() {
+            Keyring::from_env(Self::CONTENT)
+        } else {
+            Keyring::load(&self.path(target)?)
+        };
+        keyring.map_err(|error| CliError::part("keyring", &error))
     }
 
     /// The keyring of a file, which is made when it is not there yet.

@@ -81,7 +81,7 @@ impl Change {
         let path = ["v1", "tenants", &tenant, "consent"];
         let now = match client.get::<v1::Consent>(&path, &[]).await {
             Ok(answer) => answer.message,
-            Err(CliError::Refused(problem)) if problem.code == "CONSENT_MISSING" => v1::Consent::default(),
+            Err(CliError::Refused(problem)) if problem.code == "NOT_FOUND" => v1::Consent::default(),
             Err(error) => return Err(error),
         };
         let Permissions { export, training, store_predictions, write_back, all } = self.permissions;

@@ -1,18 +1,27 @@
 //! `leadline doctor`: checks everything that leadline stands on, and says what to do about what is not as it should be.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use clap::Args;
 use leadline_api::Temporal;
 use leadline_lake::Lake;
-use leadline_store::{Store, migrate};
+use leadline_store::{
+    Store,
+    cluster::{ClusterConfig, ClusterError, PrivateCluster},
+    migrate,
+};
 use serde_json::json;
 use url::Url;
 
 use super::Context;
 use crate::{
     client::{Client, TargetArgs},
-    dev::{org::ConnectedApp, state::DevFile, temporal},
+    dev::{
+        org::ConnectedApp,
+        ports::{PortArgs, WhenTaken},
+        state::{DevFile, StateDir},
+        temporal,
+    },
     error::{CliError, Result},
     output,
     settings::{self, DatabaseArgs, KeyringArgs, LakeArgs},
@@ -20,13 +29,15 @@ use crate::{
 
 /// Check everything that leadline stands on, and say what to do about what is wrong
 ///
-/// Looks at the programs of this machine, PostgreSQL and its schema, S3, Temporal, the key file, the API, and, where a dev stack
-/// runs, the simulated org. Exit code 1 when something is wrong.
+/// Looks at PostgreSQL and its schema, S3, Temporal, the key file, the API, and, where a dev stack runs, its programs and the
+/// simulated org. Where nothing runs yet, it looks at what `leadline dev` will need. Exit code 1 when something is wrong.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The Temporal server of dev stacks
     #[arg(long, env = "LEADLINE_TEMPORAL_BIN", value_name = "FILE")]
-    temporal_bin: Option<std::path::PathBuf>,
+    temporal_bin: Option<PathBuf>,
+    #[command(flatten)]
+    ports: PortArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -42,12 +53,15 @@ struct Finding {
     verdict: Result<String, String>,
 }
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(20);
 
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<()> {
-        let mut findings = self.programs();
-        findings.extend(self.services(context).await);
+        let configured = std::env::var_os(DatabaseArgs::TENANT_URL).is_some() || context.target.url.is_some();
+        let findings = match context.target.state().filter(StateDir::is_in_use) {
+            None if !configured => self.before_the_first_start().await,
+            running => self.services(context, running.is_some()).await,
+        };
         let wrong = findings.iter().filter(|finding| finding.verdict.is_err()).count();
         if context.output.json {
             let rows: Vec<_> = findings.iter().map(Finding::json).collect();
@@ -61,13 +75,19 @@ impl Doctor {
         Err(CliError::environment(format!("{wrong} of {} checks failed", findings.len()), "see what to do above"))
     }
 
-    /// What a dev stack is made from. A production host needs none of it.
-    fn programs(&self) -> Vec<Finding> {
-        let server = temporal::find(self.temporal_bin.as_deref());
-        vec![Finding::new("Temporal server program", server.map(|path| path.display().to_string()))]
+    /// What a dev stack is made from; a production host needs none of it.
+    async fn before_the_first_start(&self) -> Vec<Finding> {
+        let temporal = temporal::find(self.temporal_bin.as_deref()).map(|path| path.display().to_string());
+        let ports = self.ports.choose(None, WhenTaken::Refuse).map(|_| "all free".to_owned());
+        vec![
+            Finding::new("PostgreSQL", within(check_private_cluster()).await),
+            Finding::new("Temporal server program", temporal),
+            Finding::new("ports of a dev stack", ports),
+            Finding::new("dev stack", Ok::<_, String>("none runs here; `leadline dev` starts everything".to_owned())),
+        ]
     }
 
-    async fn services(&self, context: &Context) -> Vec<Finding> {
+    async fn services(&self, context: &Context, dev_runs: bool) -> Vec<Finding> {
         let mut findings = vec![Finding::new("key file", self.check_keyring(context))];
         match within(self.check_database(context)).await {
             Ok((reached, schema)) => {
@@ -77,10 +97,9 @@ impl Doctor {
             Err(error) => findings.push(Finding::new("PostgreSQL", Err::<String, _>(error))),
         }
         findings.push(Finding::new("S3", within(self.check_lake(context)).await));
-        let dev = context.target.dev_file();
         findings.push(Finding::new("Temporal", within(check_temporal(&context.target)).await));
-        if let Some(dev) = &dev {
-            findings.push(Finding::new("simulated org", within(check_org(dev)).await));
+        if let Some(dev) = context.target.dev_file().filter(|_| dev_runs) {
+            findings.push(Finding::new("simulated org", within(check_org(&dev)).await));
             findings.push(Finding::new("worker", within(check_health(&dev.worker_url)).await));
         }
         findings.push(Finding::new("API", within(check_api(context)).await));
@@ -113,6 +132,14 @@ impl Doctor {
         lake.check().await.map_err(failed)?;
         Ok(format!("bucket {}", lake.bucket()))
     }
+}
+
+/// Makes a cluster that is gone afterwards: the programs, the account they run under and the directories are all tried.
+async fn check_private_cluster() -> Result<String> {
+    let failed = |error: ClusterError| CliError::part("PostgreSQL", &error);
+    let cluster = PrivateCluster::start(&ClusterConfig::disposable()).await.map_err(failed)?;
+    cluster.stop().await.map_err(failed)?;
+    Ok("a private cluster starts and stops".to_owned())
 }
 
 async fn check_temporal(target: &TargetArgs) -> Result<String> {

@@ -69,7 +69,7 @@ impl Model {
             }
             Self::Show { tenant, model } => {
                 let found = read(&client, &tenant, &model).await?;
-                context.show(&found, print);
+                if context.output.json { output::json(&found.json) } else { print(&found) }
             }
             Self::Promote { tenant, model, reason, start } => {
                 let tenant = tenant_id(&client, &tenant).await?;
@@ -98,7 +98,7 @@ async fn read(client: &Client, tenant: &str, model: &str) -> Result<Answer<v1::M
 
 /// The card of a model that has one.
 pub fn card(model: &Answer<v1::Model>) -> Result<ModelCard> {
-    let card = model.json.get("card").cloned().ok_or_else(|| {
+    let card = model.json.get("card").filter(|card| !card.is_null()).cloned().ok_or_else(|| {
         let state = output::name(model.message.state().as_str_name());
         CliError::environment(format!("the model is {state} and has no card"), "a card comes with the end of training")
     })?;
@@ -106,7 +106,8 @@ pub fn card(model: &Answer<v1::Model>) -> Result<ModelCard> {
 }
 
 /// Shows a model to a person, its card in brief.
-pub fn print(model: &v1::Model) {
+pub fn print(found: &Answer<v1::Model>) {
+    let model = &found.message;
     let error = model.error.as_ref();
     output::print(&output::facts([
         ("model", model.model_id.clone()),
@@ -118,10 +119,13 @@ pub fn print(model: &v1::Model) {
         ("created", output::time(model.create_time.as_ref())),
         ("promoted", output::time(model.promote_time.as_ref())),
     ]));
-    let card = model.card.as_ref().and_then(|card| serde_json::to_value(card).ok());
-    if let Some(card) = card.and_then(|card| serde_json::from_value::<ModelCard>(card).ok()) {
-        println!();
-        print_card(&card);
+    match card(found) {
+        Ok(card) => {
+            println!();
+            print_card(&card);
+        }
+        Err(CliError::Environment { .. }) => {}
+        Err(error) => eprintln!("leadline: {error}"),
     }
     if !model.gates.is_empty() {
         println!();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Context, PageArgs, hint_at_next_page, tenant_id};
 use crate::{
-    client::Answer,
+    client::{Answer, write_integers_as_such},
     error::Result,
     follow::{self, state_name},
     output,
@@ -147,6 +147,10 @@ fn took(operation: &v1::Operation) -> String {
 pub fn print(operation: &v1::Operation) {
     let error = operation.error.as_ref();
     let result: Option<Value> = operation.result.as_ref().and_then(|result| serde_json::to_value(result).ok());
+    let result = result.map(|mut result| {
+        write_integers_as_such(&mut result);
+        result
+    });
     output::print(&output::facts([
         ("operation", operation.operation_id.clone()),
         ("kind", kind_name(operation.kind())),

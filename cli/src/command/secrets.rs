@@ -14,20 +14,16 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Secrets {
-    /// Make a new key-encryption key and rewrap every secret under it. A process that loaded the key file earlier cannot open
-    /// what is rewrapped until it restarts: where api and worker must not pause, go by --prepare and --resume
+    /// Make a new key-encryption key and rewrap every secret under it; running processes follow by themselves
     Rotate {
         #[command(flatten)]
         keyring: KeyringArgs,
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Only make the new key. Restart every api and worker, so that all hold it, then finish with --resume
-        #[arg(long, conflicts_with_all = ["resume", "remove_old"])]
-        prepare: bool,
-        /// Finish a rotation that was prepared or interrupted: make no new key
+        /// Finish a rotation that was interrupted: make no new key
         #[arg(long)]
         resume: bool,
-        /// Remove earlier keys once they wrap nothing (processes that still hold the old file keep reading until they restart)
+        /// Remove earlier keys that wrap nothing any more; not before every process has followed
         #[arg(long)]
         remove_old: bool,
     },
@@ -38,7 +34,7 @@ const BATCH: u32 = 100;
 
 impl Secrets {
     pub async fn run(self, context: &Context) -> Result<()> {
-        let Self::Rotate { keyring: args, database, prepare, resume, remove_old } = self;
+        let Self::Rotate { keyring: args, database, resume, remove_old } = self;
         let store = database.connect(&context.target).await?;
         let path = args.path(&context.target)?;
         let mut keyring = args.load(&context.target)?;
@@ -47,7 +43,7 @@ impl Secrets {
             // On disk before any secret depends on it: a crash in between costs an unused key, never a secret.
             keyring.save(&path).map_err(failed)?;
         }
-        let rewrapped = if prepare { 0 } else { rewrap_all(&store, &keyring).await? };
+        let rewrapped = rewrap_all(&store, &keyring).await?;
         let removed = if remove_old { remove_unused(&store, &mut keyring).await? } else { Vec::new() };
         if !removed.is_empty() {
             keyring.save(&path).map_err(failed)?;

@@ -6,7 +6,11 @@ use leadline_proto::v1::{
 };
 
 use super::{Context, PageArgs, StartArgs, hint_at_next_page, tenant_id};
-use crate::{client::Answer, error::Result, output};
+use crate::{
+    client::Answer,
+    error::{CliError, Result},
+    output,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum Train {
@@ -57,10 +61,10 @@ pub struct DefinitionArgs {
     #[arg(long, default_value = "")]
     pub name: String,
     /// API name of the object whose records are scored
-    #[arg(long, required_unless_present = "preset", default_value = "", hide_default_value = true)]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub object: String,
     /// API name of the field that holds the outcome
-    #[arg(long, required_unless_present = "preset", default_value = "", hide_default_value = true, value_name = "FIELD")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "FIELD")]
     pub label: String,
     /// A value of the label that counts as positive; "true" for a boolean
     #[arg(long, value_name = "VALUE")]
@@ -112,6 +116,15 @@ fn field_equals(text: &str) -> Result<FieldEquals, String> {
 }
 
 impl DefinitionArgs {
+    /// # Errors
+    /// When nothing says what is to be predicted.
+    pub fn check(&self) -> Result<()> {
+        if self.preset.is_none() && (self.object.is_empty() || self.label.is_empty()) {
+            return Err(CliError::environment("nothing says what to predict", "give --preset, or --object with --label"));
+        }
+        Ok(())
+    }
+
     /// What is sent: the preset alone, or with a definition when the command line adds to it.
     pub fn request(&self) -> (Option<PredictionDefinition>, DefinitionPreset) {
         let preset = match self.preset {
@@ -161,6 +174,7 @@ impl Train {
         let client = context.client()?;
         match self {
             Self::Start(start) => {
+                start.definition.check()?;
                 let tenant = tenant_id(&client, &start.tenant).await?;
                 let (definition, preset) = start.definition.request();
                 let request = StartTrainingRunRequest {

@@ -35,17 +35,10 @@ pub struct Demo {
     #[command(flatten)]
     stack: StackArgs,
     #[command(flatten)]
-    definition: DemoDefinition,
+    definition: DefinitionArgs,
     /// Leave the stack running at the end, until Ctrl-C, so that the links can be opened
     #[arg(long)]
     keep_running: bool,
-}
-
-/// A definition whose preset defaults to lead conversion.
-#[derive(Debug, Args)]
-struct DemoDefinition {
-    #[command(flatten)]
-    given: DefinitionArgs,
 }
 
 /// The demo's tenant. A second run finds it again: one org can be connected once.
@@ -53,7 +46,10 @@ const TENANT: &str = "demo";
 
 impl Demo {
     pub async fn run(mut self, context: &Context) -> Result<()> {
-        self.definition.complete()?;
+        if self.definition.preset.is_none() && self.definition.object.is_empty() {
+            self.definition.preset = Some(Preset::LeadConversion);
+        }
+        self.definition.check()?;
         let stop = shutdown::token()?;
         let state_dir = context.target.state_dir.clone().unwrap_or_else(|| state_dir_of(&self.stack));
         let state = StateDir::create(&state_dir)?;
@@ -81,7 +77,7 @@ impl Demo {
         let target = TargetArgs { url: None, key: None, state_dir: file.operator_key_file.parent().map(Path::to_owned) };
         let client = Client::new(&target)?;
         let mut journal = Journal::new(file.temporal_ui_url.clone());
-        let told = steps::tell(&client, file, &self.definition.given, &mut journal).await;
+        let told = steps::tell(&client, file, &self.definition, &mut journal).await;
         journal.print_summary();
         told
     }
@@ -96,16 +92,6 @@ impl Demo {
             state_dir.display()
         );
         stack.stop().await;
-    }
-}
-
-impl DemoDefinition {
-    fn complete(&mut self) -> Result<()> {
-        let given = &mut self.given;
-        if given.preset.is_none() && given.object.is_empty() {
-            given.preset = Some(Preset::LeadConversion);
-        }
-        Ok(())
     }
 }
 

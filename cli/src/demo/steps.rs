@@ -8,7 +8,8 @@ use leadline_proto::v1::{
     PromoteModelRequest, RecordConsentRequest, StartExportRequest, StartTrainingRunRequest, Tenant, TenantState,
 };
 use leadline_salesforce::OrgClient;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Journal, TENANT};
 use crate::{
@@ -37,7 +38,7 @@ pub async fn tell(client: &Client, dev: &DevFile, definition: &DefinitionArgs, j
     let record = story.a_record(definition).await?;
     story.predict_now(&model, &record, journal).await?;
     let request_id = story.predict_and_write_back(&model, &record, journal).await?;
-    story.read_back(&record).await?;
+    story.read_back(&record, &model.model_id).await?;
     story.callbacks(&request_id, &model.model_id).await
 }
 
@@ -80,7 +81,7 @@ impl Story<'_> {
         let path = ["v1", "tenants", self.tenant, "consent"];
         let in_force: Option<Consent> = match self.client.get(&path, &[]).await {
             Ok(answer) => Some(answer.message),
-            Err(CliError::Refused(problem)) if problem.code == "CONSENT_MISSING" => None,
+            Err(CliError::Refused(problem)) if problem.code == "NOT_FOUND" => None,
             Err(error) => return Err(error),
         };
         let all = |c: &Consent| c.allow_export && c.allow_training && c.allow_store_predictions && c.allow_write_back;
@@ -108,7 +109,7 @@ impl Story<'_> {
         let request = StartExportRequest { tenant_id: String::new(), object: self.object.to_owned(), fields: Vec::new() };
         let path = ["v1", "tenants", self.tenant, "exports"];
         let ended = journal.operation(self.client, "export records", &path, &request).await?;
-        let dataset = id_of(&ended.json, "datasetId", "dataset_id")?;
+        let dataset = id_of(&ended.json, "dataset")?;
         let export: Answer<Export> = self.client.get(&["v1", "tenants", self.tenant, "exports", &dataset], &[]).await?;
         let export = export.message;
         println!(
@@ -138,7 +139,7 @@ impl Story<'_> {
             }
             ended => ended?,
         };
-        let model_id = id_of(&ended.json, "modelId", "model_id")?;
+        let model_id = id_of(&ended.json, "model")?;
         let found: Answer<Model> = self.client.get(&["v1", "tenants", self.tenant, "models", &model_id], &[]).await?;
         println!("model {model_id}\n");
         model::print_card(&model::card(&found)?);
@@ -151,7 +152,7 @@ impl Story<'_> {
         let model = operation.replacen("op_", "md_", 1);
         let found: Result<Answer<Model>> = self.client.get(&["v1", "tenants", self.tenant, "models", &model], &[]).await;
         if let Ok(found) = found {
-            model::print(&found.message);
+            model::print(&found);
         }
     }
 
@@ -211,12 +212,13 @@ impl Story<'_> {
     }
 
     /// Reads the score from the org itself, through its REST API.
-    async fn read_back(&self, record: &str) -> Result<()> {
+    async fn read_back(&self, record: &str, model_id: &str) -> Result<()> {
         println!("\n== Read the record again, from the simulator's REST API");
         let read = self.org.retrieve(self.object, record, &SCORE_FIELDS).await;
         let read = read.map_err(|error| CliError::part("the simulated org", &error))?;
-        if read.fields.get(SCORE_FIELDS[0]).is_none_or(Value::is_null) {
-            return Err(CliError::environment(format!("record {record} holds no score"), "see the worker's log"));
+        let [score, _, model, _] = SCORE_FIELDS.map(|field| read.fields.get(field).unwrap_or(&Value::Null));
+        if score.is_null() || model != model_id {
+            return Err(CliError::environment(format!("record {record} holds no score of this model"), "see the worker's log"));
         }
         let text = |value: Option<&Value>| match value {
             Some(Value::String(text)) => text.clone(),
@@ -229,29 +231,37 @@ impl Story<'_> {
 
     /// Shows what the org received in its Apex REST classes.
     async fn callbacks(&self, request_id: &str, model_id: &str) -> Result<()> {
-        println!("\n== Callbacks that the org received");
+        println!("\n== Callbacks that the org received, their signatures checked");
         let failed = |error: reqwest::Error| CliError::part("the simulator's callbacks", &error);
         let url = self.dev.simulator.http.join("__simulator/callbacks").map_err(|error| CliError::part("address", &error))?;
-        let received: Value = reqwest::get(url).await.map_err(failed)?.json().await.map_err(failed)?;
-        let ours: Vec<&Map<String, Value>> = entries(&received)
-            .filter(|entry| {
-                let text = serde_json::to_string(entry).unwrap_or_default();
-                text.contains(request_id) || text.contains(model_id)
-            })
-            .collect();
+        let received: Vec<Callback> = reqwest::get(url).await.map_err(failed)?.json().await.map_err(failed)?;
+        let ours: Vec<&Callback> =
+            received.iter().filter(|callback| callback.names(request_id) || callback.names(model_id)).collect();
         for callback in &ours {
-            println!("{}", serde_json::to_string(callback).unwrap_or_default());
+            let verdict = if callback.accepted { "accepted" } else { "REFUSED" };
+            println!("{} {} {verdict}: {}", callback.received, callback.kind, callback.body);
         }
-        if ours.iter().any(|entry| serde_json::to_string(entry).is_ok_and(|text| text.contains(request_id))) {
+        if ours.iter().any(|callback| callback.accepted && callback.names(request_id)) {
             return Ok(());
         }
-        Err(CliError::environment("the org has not received the callback", "see the worker's log"))
+        Err(CliError::environment("the org has not accepted the prediction's callback", "see the worker's log"))
     }
 }
 
-fn entries(received: &Value) -> impl Iterator<Item = &Map<String, Value>> {
-    let list = received.get("callbacks").unwrap_or(received);
-    list.as_array().into_iter().flatten().filter_map(Value::as_object)
+/// A callback as the simulator shows it.
+#[derive(Deserialize)]
+struct Callback {
+    received: String,
+    kind: String,
+    accepted: bool,
+    #[serde(default)]
+    body: Value,
+}
+
+impl Callback {
+    fn names(&self, id: &str) -> bool {
+        self.body.as_object().is_some_and(|body| body.values().any(|value| value == id))
+    }
 }
 
 fn state_of(prediction: &AsyncPrediction) -> String {
@@ -263,10 +273,8 @@ fn or_none(value: Option<impl Display>) -> String {
 }
 
 /// An id from the result of an operation.
-fn id_of(operation: &Value, name: &str, other: &str) -> Result<String> {
-    let result = &operation["result"];
-    let id = result.get(name).or_else(|| result.get(other)).and_then(Value::as_str);
-    id.map(str::to_owned).ok_or_else(|| {
+fn id_of(operation: &Value, name: &str) -> Result<String> {
+    operation["result"][name].as_str().map(str::to_owned).ok_or_else(|| {
         CliError::environment(format!("the operation's result has no {name}"), "this is a defect of leadline; please report it")
     })
 }

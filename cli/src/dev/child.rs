@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tokio::{
@@ -65,7 +65,19 @@ impl Default for Patience {
 /// The end is held apart from the child, because waiting for a child closes the input that it still has.
 struct Process {
     child: Child,
+    /// The group that the child leads.
+    group: Option<Pid>,
     _lifeline: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Ends what the child itself has started and can no longer end: a guard that was killed leaves its program behind.
+    fn end_group(&self) {
+        if let Some(group) = self.group {
+            // Normally the group went with the child, and nobody is there to be signalled.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
 }
 
 /// What became of a child so far.
@@ -79,7 +91,10 @@ pub struct Deaths {
 #[derive(Debug)]
 pub struct Supervised {
     pub part: Part,
+    /// Cancelled to stop the child.
     stop: CancellationToken,
+    /// Cancelled once the child was ready: from then on its death is news.
+    ready: CancellationToken,
     deaths: watch::Receiver<Deaths>,
     watcher: JoinHandle<()>,
 }
@@ -90,11 +105,17 @@ impl Supervised {
     /// # Errors
     /// When the log cannot be opened or the binary cannot be started.
     pub fn start(part: Part, patience: Patience) -> Result<Self> {
-        let stop = CancellationToken::new();
+        let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
         let (tell, deaths) = watch::channel(Deaths::default());
         let first = spawn(&part)?;
-        let watcher = tokio::spawn(watch_child(part.clone(), first, patience, stop.clone(), tell));
-        Ok(Self { part, stop, deaths, watcher })
+        let watch = Watch { part: part.clone(), patience, stop: stop.clone(), ready: ready.clone(), tell };
+        let watcher = tokio::spawn(watch.over(first));
+        Ok(Self { part, stop, ready, deaths, watcher })
+    }
+
+    /// Says that the child got ready.
+    pub fn mark_ready(&self) {
+        self.ready.cancel();
     }
 
     /// Waits until the child has died so often in a row that waiting for it is in vain.
@@ -158,7 +179,8 @@ fn spawn(part: &Part) -> Result<Process> {
             // A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops its children in order.
             .process_group(0)
             .spawn()?;
-        Ok(Process { _lifeline: child.stdin.take(), child })
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Process { _lifeline: child.stdin.take(), group, child })
     };
     attempt().map_err(|error| {
         CliError::environment(
@@ -168,41 +190,58 @@ fn spawn(part: &Part) -> Result<Process> {
     })
 }
 
-async fn watch_child(part: Part, mut process: Process, patience: Patience, stop: CancellationToken, tell: watch::Sender<Deaths>) {
-    loop {
-        let started = Instant::now();
-        tokio::select! {
-            status = process.child.wait() => {
-                let lived = started.elapsed();
-                tell.send_modify(|deaths| {
-                    deaths.in_a_row = if lived >= patience.stable_after { 1 } else { deaths.in_a_row + 1 };
-                    deaths.last = status.ok();
-                });
-            }
-            () = stop.cancelled() => return terminate(&part, process, patience.stop).await,
-        }
-        let deaths = *tell.borrow();
-        let pause = backoff(deaths.in_a_row, patience);
-        tracing::warn!(
-            part = part.name,
-            status = deaths.last.map(tracing::field::display),
-            restart_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "a part died and is restarted"
-        );
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
-        }
-        process = loop {
-            match spawn(&part) {
-                Ok(process) => break process,
-                Err(error) => tracing::error!(part = part.name, %error, "a part cannot be restarted"),
-            }
+/// What a watcher knows.
+struct Watch {
+    part: Part,
+    patience: Patience,
+    stop: CancellationToken,
+    ready: CancellationToken,
+    tell: watch::Sender<Deaths>,
+}
+
+impl Watch {
+    /// Keeps the part running until it is to stop.
+    async fn over(self, mut process: Process) {
+        loop {
+            let started = Instant::now();
             tokio::select! {
-                () = tokio::time::sleep(patience.longest_backoff) => {}
-                () = stop.cancelled() => return,
+                status = process.child.wait() => {
+                    process.end_group();
+                    self.note_death(status.ok(), started.elapsed());
+                }
+                () = self.stop.cancelled() => return terminate(&self.part, process, self.patience.stop).await,
             }
-        };
+            let Some(next) = self.restart().await else { return };
+            process = next;
+        }
+    }
+
+    fn note_death(&self, status: Option<ExitStatus>, lived: Duration) {
+        self.tell.send_modify(|deaths| {
+            deaths.in_a_row = if lived >= self.patience.stable_after { 1 } else { deaths.in_a_row + 1 };
+            deaths.last = status;
+        });
+        // While the stack starts, whoever waits for the part says what is wrong with it, once.
+        if self.ready.is_cancelled() {
+            let status = status.map(tracing::field::display);
+            tracing::warn!(part = self.part.name, status, "a part died and is restarted");
+        }
+    }
+
+    /// Starts the part again after a pause; `None` when it is to stop.
+    async fn restart(&self) -> Option<Process> {
+        let mut pause = backoff(self.tell.borrow().in_a_row, self.patience);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return None,
+            }
+            match spawn(&self.part) {
+                Ok(process) => return Some(process),
+                Err(error) => tracing::error!(part = self.part.name, %error, "a part cannot be restarted"),
+            }
+            pause = self.patience.longest_backoff;
+        }
     }
 }
 
@@ -220,6 +259,7 @@ async fn terminate(part: &Part, mut process: Process, patience: Duration) {
             tracing::error!(part = part.name, %error, "a part cannot be killed");
         }
     }
+    process.end_group();
 }
 
 /// Signals a child that has not been waited for; its id is therefore still its own.

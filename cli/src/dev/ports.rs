@@ -128,7 +128,9 @@ impl PortArgs {
         };
         match listen(first_choice) {
             Ok(listener) => Ok(listener),
-            Err(_) if self.free_ports || wanted.asked == Some(0) => listen(0).map_err(|error| wanted.taken(0, &error)),
+            Err(_) if wanted.asked.unwrap_or(0) == 0 && (self.free_ports || wanted.asked.is_some()) => {
+                listen(0).map_err(|error| wanted.taken(0, &error))
+            }
             Err(_) if when_taken == WhenTaken::PickAnother && wanted.asked.is_none() => {
                 eprintln!("port {first_choice} ({}) is taken: taking a free one", wanted.part);
                 listen(0).map_err(|error| wanted.taken(0, &error))

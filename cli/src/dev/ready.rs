@@ -42,7 +42,10 @@ pub async fn wait(child: &Supervised, probe: &Probe, patience: Patience) -> Resu
         }
     };
     tokio::select! {
-        () = ready => Ok(()),
+        () = ready => {
+            child.mark_ready();
+            Ok(())
+        }
         error = child.given_up(patience) => Err(error),
         () = tokio::time::sleep(LONGEST_START) => Err(CliError::environment(
             format!("{} is not ready after {} s", child.part.name, LONGEST_START.as_secs()),
