@@ -53,14 +53,18 @@ impl Health {
         within(async { self.store.ping().await.map_err(Failure::from) }, "database").await
     }
 
-    /// Keeps the gRPC health service up to date until `stop`.
-    pub async fn report(self, reporter: HealthReporter, interval: Duration, stop: CancellationToken) {
+    /// Tells the gRPC health service how things are. Called once before the first request, so that nobody is told `NOT_FOUND`.
+    pub async fn report(&self, reporter: &HealthReporter) {
+        let status = if self.database_answers().await { ServingStatus::Serving } else { ServingStatus::NotServing };
+        set_all(reporter, status).await;
+    }
+
+    /// Keeps it up to date until `stop`.
+    pub async fn keep_reporting(self, reporter: HealthReporter, interval: Duration, stop: CancellationToken) {
         loop {
-            let status = if self.database_answers().await { ServingStatus::Serving } else { ServingStatus::NotServing };
-            set_all(&reporter, status).await;
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(interval) => self.report(&reporter).await,
             }
         }
         set_all(&reporter, ServingStatus::NotServing).await;

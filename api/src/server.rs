@@ -107,7 +107,8 @@ impl Api {
 
         let stop = CancellationToken::new();
         let sweeper = tokio::spawn(starter.clone().sweep(config.sweep, stop.clone()));
-        let reports = tokio::spawn(health.clone().report(reporter, config.health_interval, stop.clone()));
+        health.report(&reporter).await;
+        let reports = tokio::spawn(health.clone().keep_reporting(reporter, config.health_interval, stop.clone()));
         let listener = listener.tap_io(|stream| {
             // Small answers must not wait for Nagle's algorithm; a socket that refuses this still works.
             let _ = stream.set_nodelay(true);

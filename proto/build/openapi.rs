@@ -266,7 +266,7 @@ fn kind_schema(kind: &Kind) -> Json {
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
         Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0}),
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
-            json!({"type": ["string", "integer"], "format": "int64"})
+            json!({"type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$"})
         }
         Kind::String => json!({"type": "string"}),
         Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
