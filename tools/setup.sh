@@ -32,11 +32,11 @@ check_toolchains() {
 check_packages() {
     postgres_server_present || need_package postgresql "the system of record"
     has protoc || need_package protobuf-compiler "the Temporal SDK compiles its protocol with it"
+    [ -f /usr/include/google/protobuf/duration.proto ] || ! has apt-get || need_package libprotobuf-dev "protoc's own files"
     has cc || need_package build-essential "C compiler and linker"
     if [ "${WITH_TEST_TOOLS:-}" = 1 ]; then
-        has python3 || need_package python3 "the tests run simple-salesforce"
-        python3 -c 'import venv, ensurepip' 2>/dev/null || need_package python3-venv "the tests run simple-salesforce in a venv"
-        has npm || need_package npm "the tests run jsforce"
+        has python3 || need_package python3 "the tests run third-party clients"
+        python3 -c 'import venv, ensurepip' 2>/dev/null || need_package python3-venv "the tests run simple-salesforce and jsforce from a venv"
     fi
 }
 
