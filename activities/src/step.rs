@@ -145,8 +145,7 @@ impl Services {
             StepStart::Fresh => Json::Object(serde_json::Map::new()),
             StepStart::Resumed { facts } => facts,
         };
-        operations::progress(&mut tx, &key.operation, &key.step, &Progress { unit: "steps".to_owned(), done: 0, total: None })
-            .await?;
+        operations::progress(&mut tx, &key.operation, &key.step, &whole_step(0)).await?;
         tx.commit().await?;
         let attempt = Attempt { services: Arc::clone(self), operation: input.operation, key, facts, pulse };
         Ok(body(attempt, input.params).await?.result)
@@ -249,7 +248,9 @@ impl Attempt {
     }
 
     /// Commits the step's last effect with its result.
-    pub(crate) async fn finish<R: Serialize>(&self, tx: TenantTx, result: &R) -> Result<Done<R>, Failure> {
+    pub(crate) async fn finish<R: Serialize>(&self, mut tx: TenantTx, result: &R) -> Result<Done<R>, Failure> {
+        let progress = self.pulse.progress().unwrap_or_else(|| whole_step(1));
+        operations::progress(&mut tx, &self.key.operation, &self.key.step, &progress).await?;
         let result = serde_json::to_value(result)
             .map_err(|e| Failure::new(Code::Internal, format!("a result cannot be written ({:?} error)", e.classify())))?;
         let result = ledger::finish_step(tx, &self.key, &result).await?;
@@ -315,6 +316,11 @@ impl Undoing {
 
 fn key_of<P>(input: &StepInput<P>) -> StepKey {
     StepKey { operation: input.operation.operation.clone(), step: input.step.clone(), epoch: input.epoch }
+}
+
+/// The progress of a step that counts nothing.
+fn whole_step(done: i64) -> Progress {
+    Progress { unit: "steps".to_owned(), done, total: Some(1) }
 }
 
 fn stopped() -> Failure {

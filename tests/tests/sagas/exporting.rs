@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
-use leadline_domain::{Code, OperationId, OperationKind, OperationState, value::Value};
+use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, value::Value};
 use leadline_lake::Dataset;
 use leadline_salesforce::OrgClient;
 use leadline_store::{
@@ -123,6 +123,19 @@ async fn another_worker_goes_on_after_the_last_committed_part() {
     let after = part_keys(&scenario, &id).await;
     assert_eq!(after[..before.len()], before, "committed parts stand");
     assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consent_that_is_withdrawn_before_the_pivot_undoes_the_export() {
+    let scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    scenario.inject(&json!({ "kind": "latency", "delay_ms": 1000, "match": { "path": "/results" }, "nth": 3 })).await;
+    let id = scenario.export("Lead").await;
+    scenario.until(&id, "committed two parts", |operation| operation.progress.as_ref().is_some_and(|p| p.done == 200)).await;
+    scenario.consent(ConsentGrant { allow_export: false, ..ConsentGrant::ALL }).await;
+    scenario.failed(&id, Code::ConsentWithdrawn).await;
+    assert_clean(&scenario, &org, &id).await;
     scenario.end().await;
 }
 

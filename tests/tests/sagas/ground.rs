@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,12 +16,11 @@ use leadline_store::{
     migrate::{RolePasswords, migrate},
 };
 use leadline_tests::tools;
-use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tracing_subscriber::EnvFilter;
 
-/// Runs `$@` until standard input ends, which it does when the test process is gone, however it went.
-const GUARD: &str = r#""$@" & server=$!; cat > /dev/null; kill $server; wait $server"#;
+/// Runs `$2 ...` until standard input ends, which it does when the test process is gone, however it went; then removes `$1`.
+const GUARD: &str = r#"files=$1; shift; "$@" & server=$!; cat > /dev/null; kill $server; wait $server; rm -rf "$files""#;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const DATABASE: &str = "sagas";
 
@@ -28,8 +28,7 @@ pub struct Ground {
     pub temporal: String,
     pub store_config: StoreConfig,
     pub lake: Lake,
-    pub keyring_file: std::path::PathBuf,
-    _files: TempDir,
+    pub keyring_file: PathBuf,
     _runtime: Runtime,
 }
 
@@ -46,8 +45,8 @@ fn lay() -> Ground {
     // `RUST_LOG=leadline=debug` shows what the worker says; without it the suite is quiet.
     drop(tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer().try_init());
     let runtime = Runtime::new().expect("a runtime");
-    let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory");
-    let temporal = start_temporal();
+    let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory").keep();
+    let temporal = start_temporal(&files);
     let (store_config, lake) = runtime.block_on(async {
         let passwords = RolePasswords { tenant: "tenant-of-tests".to_owned(), operator: "operator-of-tests".to_owned() };
         let cluster = PrivateCluster::start(&ClusterConfig::disposable()).await.expect("a disposable cluster");
@@ -60,7 +59,7 @@ fn lay() -> Ground {
             acquire_timeout: Duration::from_secs(10),
         };
         let config = embedded::EmbeddedConfig {
-            root: files.path().join("bucket"),
+            root: files.join("bucket"),
             listen: ([127, 0, 0, 1], 0).into(),
             access_key: "tests".to_owned(),
             secret_key: "secret-of-tests".to_owned(),
@@ -81,9 +80,9 @@ fn lay() -> Ground {
         std::mem::forget(objects);
         (store_config, lake)
     });
-    let keyring_file = files.path().join("keys.json");
+    let keyring_file = files.join("keys.json");
     Keyring::create(&keyring_file).expect("a new keyring");
-    Ground { temporal, store_config, lake, keyring_file, _files: files, _runtime: runtime }
+    Ground { temporal, store_config, lake, keyring_file, _runtime: runtime }
 }
 
 impl Ground {
@@ -93,17 +92,22 @@ impl Ground {
     }
 }
 
-/// Starts a server in memory; answers its address.
-fn start_temporal() -> String {
+/// Starts a server in memory, whose guard removes `files` in the end; answers its address.
+fn start_temporal(files: &Path) -> String {
     let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
     let mut command = Command::new("sh");
-    command.args(["-c", GUARD, "guard"]).arg(tools::temporal()).args(["server", "start-dev", "--headless", "--ip", "127.0.0.1"]);
+    command.args(["-c", GUARD, "guard"]).arg(files).arg(tools::temporal()).args([
+        "server",
+        "start-dev",
+        "--headless",
+        "--ip",
+        "127.0.0.1",
+    ]);
     command.args(["--log-level", "never", "--port", &port.to_string()]);
     for attribute in ["LeadlineTenant", "LeadlineKind", "LeadlineState", "LeadlineReason"] {
         command.args(["--search-attribute", &format!("{attribute}=Keyword")]);
     }
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh starts");
-    let mut child = child;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh starts");
     let output = child.stdout.take().expect("a pipe");
     std::thread::spawn(move || BufReader::new(output).lines().for_each(drop));
     // Its standard input is the life line: it stays open as long as this process lives.

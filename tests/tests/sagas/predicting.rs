@@ -37,8 +37,11 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     let row = prediction(&scenario, &id).await;
     assert_eq!((row.state, row.callback.attempts), (PredictionState::PendingCallback, 1));
     assert!(row.callback.last_error.is_some() && row.callback.next_at.is_some());
+    // The record has been written: a cancel comes too late, and the run says so.
+    scenario.cancel(PREDICT, &id).await;
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert!(ended.message.is_some_and(|message| message.contains("cancel")), "the late cancel is recorded");
     let row = prediction(&scenario, &id).await;
     assert_eq!(row.state, PredictionState::Completed);
     let score = row.score.expect("a score that may be kept")["score"].as_f64();
