@@ -129,10 +129,14 @@ impl Parts<'_> {
     pub fn worker(&self, database: &DatabaseUrls) -> Part {
         let arguments = words(&["worker", "--listen", &self.loopback_address(self.ports.worker)]);
         let mut environment = self.service_environment(database);
-        // The simulator runs jobs at once; an org takes its time, and is asked less often.
-        if std::env::var_os("LEADLINE_BULK_POLL").is_none() {
-            environment.push(("LEADLINE_BULK_POLL", "0.5".to_owned()));
-        }
+        let on_one_machine = [
+            // The simulator runs jobs at once; an org takes its time, and is asked less often.
+            ("LEADLINE_BULK_POLL", "0.5"),
+            // Ctrl-C is to end within seconds; what is cut off goes on with the next start.
+            ("LEADLINE_WORKER_DRAIN", "5"),
+        ];
+        let unset = on_one_machine.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+        environment.extend(unset.map(|(name, value)| (name, value.to_owned())));
         self.part("worker", arguments, environment)
     }
 
