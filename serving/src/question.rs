@@ -18,9 +18,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Where the values come from that are scored.
+    ///
     /// # Errors
-    /// [`ServingError::NothingAsked`].
-    pub(crate) fn answered_by(&self) -> Result<AnsweredBy, ServingError> {
+    /// [`ServingError::NothingAsked`] for a question about nobody.
+    pub fn answered_by(&self) -> Result<AnsweredBy, ServingError> {
         match (self.record_id.is_some(), self.fields.is_empty()) {
             (true, true) => Ok(AnsweredBy::CurrentState),
             (true, false) => Ok(AnsweredBy::Both),

@@ -121,6 +121,8 @@ async fn an_asynchronous_prediction_is_accepted_once_for_each_request_id() {
     assert_eq!(by_operator["operationId"], ids[0]);
     assert_eq!(caller.get("/v1/predictions/lead:8").await.problem(), (404, "PREDICTION_NOT_FOUND"));
     assert_eq!(caller.post(&path, &json!({"requestId": "a/b", "recordId": RECORD})).await.problem(), (400, "INVALID_ARGUMENT"));
+    assert_eq!(caller.post(&path, &json!({"requestId": "nobody"})).await.problem(), (400, "INVALID_ARGUMENT"));
+    assert_eq!(caller.get("/v1/predictions/nobody").await.problem(), (404, "PREDICTION_NOT_FOUND"), "nothing was accepted");
 
     let unnamed = json!({"recordId": RECORD});
     let first = caller.post_once(&path, "k", &unnamed).await.expect(202);
