@@ -28,7 +28,6 @@ use crate::encoder::is_text;
 use crate::frame::Frame;
 use crate::metrics::group_auc;
 use crate::population::{FOLDS, Population, Sample};
-use crate::record::Cell;
 
 pub const ANSWER_AUC: f64 = 0.99;
 pub const FLAG_AUC: f64 = 0.85;
@@ -208,15 +207,7 @@ fn group_rows(frame: &Frame, column: usize, sample: &Sample) -> (Vec<Option<usiz
         let code = |&row: &u32| Some(codes[row as usize] as usize).filter(|&c| c < levels.len());
         return (sample.rows.iter().map(code).collect(), levels.len());
     }
-    let number = |&row: &u32| match frame.cell(column, row as usize) {
-        Cell::Null | Cell::Text(_) => None,
-        Cell::Boolean(b) => Some(f64::from(u8::from(b))),
-        Cell::Number(n) => Some(n),
-        Cell::Length(n) => Some(f64::from(n)),
-        Cell::Day(day) => Some(f64::from(day)),
-        Cell::Instant(ms) => Some(ms as f64),
-    };
-    let numbers: Vec<Option<f64>> = sample.rows.iter().map(number).collect();
+    let numbers: Vec<Option<f64>> = sample.rows.iter().map(|&row| frame.cell(column, row as usize).number()).collect();
     let cuts = quantile_cuts(numbers.iter().flatten().copied().collect(), QUANTILES);
     let group = |n: &Option<f64>| n.map(|n| cuts.partition_point(|&cut| cut <= n));
     (numbers.iter().map(group).collect(), cuts.len() + 1)

@@ -48,6 +48,18 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// The cell on a line of numbers: days for a date, milliseconds for an instant. `None` for a null and for a text.
+    pub(crate) fn number(self) -> Option<f64> {
+        match self {
+            Self::Null | Self::Text(_) => None,
+            Self::Boolean(b) => Some(f64::from(u8::from(b))),
+            Self::Number(n) => Some(n),
+            Self::Length(n) => Some(f64::from(n)),
+            Self::Day(day) => Some(f64::from(day)),
+            Self::Instant(ms) => Some(ms as f64),
+        }
+    }
+
     /// What a person reads: ISO dates, plain numbers, `(empty)` for null.
     pub fn display(self) -> String {
         match self {

@@ -64,14 +64,7 @@ impl Distribution {
 
 impl FieldReference {
     fn of(frame: &Frame, column: usize, field: &Field, rows: &[u32]) -> Self {
-        let number = |&row: &u32| match frame.cell(column, row as usize) {
-            Cell::Null | Cell::Text(_) => None,
-            Cell::Boolean(b) => Some(f64::from(u8::from(b))),
-            Cell::Number(n) => Some(n),
-            Cell::Length(n) => Some(f64::from(n)),
-            Cell::Day(day) => Some(f64::from(day)),
-            Cell::Instant(ms) => Some(ms as f64),
-        };
+        let number = |&row: &u32| frame.cell(column, row as usize).number();
         let is_null = |row: &&u32| frame.cell(column, **row as usize) == Cell::Null;
         let distribution = match frame.levels(column).filter(|_| is_text(field.field_type)) {
             Some((codes, levels)) => Distribution::of_levels(codes, levels, rows),

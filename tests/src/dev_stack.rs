@@ -94,11 +94,6 @@ impl DevStack {
         fs::read_to_string(self.state.path().join("dev.out")).unwrap_or_default()
     }
 
-    /// The log of one part, such as `worker`.
-    pub fn log(&self, part: &str) -> String {
-        fs::read_to_string(self.state_dir().join("logs").join(format!("{part}.log"))).unwrap_or_default()
-    }
-
     /// An address of `dev.json`, by JSON pointer.
     ///
     /// # Panics

@@ -58,9 +58,4 @@ impl Controls {
         let answer = self.http.post(format!("{}/faults", self.base)).json(fault).send().await.expect("the simulator answers");
         assert!(answer.status().is_success(), "{fault}: {}", answer.text().await.unwrap_or_default());
     }
-
-    pub async fn clear_faults(&self) {
-        let answer = self.http.delete(format!("{}/faults", self.base)).send().await.expect("the simulator answers");
-        assert!(answer.status().is_success());
-    }
 }

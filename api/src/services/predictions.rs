@@ -190,7 +190,7 @@ fn question(definition: String, record_id: String, fields: Option<Struct>) -> Re
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let question = Question { definition: given(definition), record_id: given(record_id), fields };
     // Also for the asynchronous call: nobody should wait for a saga to be told this.
-    question.answered_by().map_err(|e| e.failure())?;
+    question.answered_by()?;
     Ok(question)
 }
 
