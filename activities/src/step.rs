@@ -161,7 +161,7 @@ impl Services {
     ) -> Result<R, ActivityError> {
         let info = ctx.info();
         let workflow = info.workflow_id.as_deref().unwrap_or_default();
-        let span = tracing::info_span!("step", step = %info.activity_type, workflow, attempt = info.attempt);
+        let span = tracing::info_span!("step", otel.name = %info.activity_type, step = %info.activity_type, workflow, attempt = info.attempt);
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
         let mut body = pin!(AssertUnwindSafe(body.instrument(span.clone())).catch_unwind());
         let mut ticks = tokio::time::interval(beat);

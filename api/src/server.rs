@@ -22,6 +22,7 @@ use leadline_proto::v1::{
 use leadline_secrets::Keyring;
 use leadline_serving::Predictor;
 use leadline_store::Store;
+use leadline_telemetry::metrics as page;
 use rest_over_grpc::transcoding::Transcode;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -35,8 +36,7 @@ use crate::{
     health::{self, Health},
     keys::Keys,
     layers::{self, authentication, guard, observation, rate},
-    metrics::Metrics,
-    rest,
+    metrics, rest,
     services::Facade,
     starter::Starter,
     temporal::Temporal,
@@ -71,7 +71,6 @@ pub struct Api {
     address: SocketAddr,
     config: ApiConfig,
     services: Services,
-    metrics: Arc<Metrics>,
 }
 
 impl Api {
@@ -83,7 +82,8 @@ impl Api {
         let refused = |source| ApiError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        Ok(Self { listener, address, config, services, metrics: Arc::default() })
+        metrics::install();
+        Ok(Self { listener, address, config, services })
     }
 
     /// Where it listens: the port is known here when the configuration left it open.
@@ -96,14 +96,12 @@ impl Api {
     /// # Errors
     /// [`ApiError`].
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ApiError> {
-        let Self { listener, address, config, services, metrics } = self;
-        let starter = Starter::new(services.store.clone(), services.temporal.clone(), metrics.clone());
+        let Self { listener, address, config, services } = self;
+        let starter = Starter::new(services.store.clone(), services.temporal.clone());
         let health = Health::new(services.store.clone(), services.temporal.clone());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let open =
-            open_routes(metrics.clone(), health.clone())?.merge(Routes::new(health_service).into_axum_router().reset_fallback());
-        let router =
-            open.merge(closed_routes(&config, &services, &starter)).layer(from_fn_with_state(metrics, observation::observe));
+        let open = open_routes(health.clone())?.merge(Routes::new(health_service).into_axum_router().reset_fallback());
+        let router = open.merge(closed_routes(&config, &services, &starter)).layer(from_fn(observation::observe));
 
         let stop = CancellationToken::new();
         let sweeper = tokio::spawn(starter.clone().sweep(config.sweep, stop.clone()));
@@ -150,18 +148,18 @@ async fn run(
 }
 
 /// What needs no key: it tells nothing about any tenant.
-fn open_routes(metrics: Arc<Metrics>, health: Health) -> Result<Router, ApiError> {
+fn open_routes(health: Health) -> Result<Router, ApiError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(leadline_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let json = [(header::CONTENT_TYPE, "application/json")];
-    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let text = [(header::CONTENT_TYPE, page::CONTENT_TYPE)];
     let checked = Router::new().route("/health/ready", get(health::ready)).with_state(health);
     let router = Router::new()
         .route("/health/live", get(health::live))
         .route("/openapi.json", get(move || async move { (json, leadline_proto::OPENAPI) }))
-        .route("/metrics", get(move || async move { (text, metrics.render()) }))
+        .route("/metrics", get(move || async move { (text, page::page()) }))
         .route("/errors/{code}", get(error_page));
     Ok(router.merge(checked).merge(Routes::new(reflection).into_axum_router().reset_fallback()))
 }

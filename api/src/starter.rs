@@ -1,6 +1,6 @@
 //! Starts what was accepted: at once beside the answer, or later by the sweeper.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use leadline_domain::{Failure, OperationState};
 use leadline_store::{
@@ -10,7 +10,7 @@ use leadline_store::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::{config::SweepConfig, metrics::Metrics, temporal::Temporal};
+use crate::{config::SweepConfig, metrics, temporal::Temporal};
 
 /// Why the sweeper, and not a caller, asks a run to cancel.
 const LATE_CANCEL: &str = "the cancel was asked for before the run was started";
@@ -20,13 +20,12 @@ const LATE_CANCEL: &str = "the cancel was asked for before the run was started";
 pub struct Starter {
     store: Store,
     temporal: Temporal,
-    metrics: Arc<Metrics>,
     under_way: TaskTracker,
 }
 
 impl Starter {
-    pub fn new(store: Store, temporal: Temporal, metrics: Arc<Metrics>) -> Self {
-        Self { store, temporal, metrics, under_way: TaskTracker::new() }
+    pub fn new(store: Store, temporal: Temporal) -> Self {
+        Self { store, temporal, under_way: TaskTracker::new() }
     }
 
     /// Starts the operation beside the caller, who has its answer already.
@@ -69,12 +68,12 @@ impl Starter {
     async fn start_workflow(&self, operation: &Operation) -> Result<Option<String>, Failure> {
         match self.temporal.start(&operation.reference(), operation.params.clone()).await {
             Ok(started) => {
-                self.metrics.count_start();
+                metrics::count_start();
                 debug!(operation = %operation.id, run_id = started.run_id, "started");
                 Ok(started.run_id)
             }
             Err(failure) => {
-                self.metrics.count_start_failure();
+                metrics::count_start_failure();
                 Err(failure)
             }
         }
@@ -97,7 +96,7 @@ impl Starter {
                 Ok(0) => {}
                 Ok(started) => debug!(started, "swept"),
                 Err(failure) => {
-                    self.metrics.count_sweep_failure();
+                    metrics::count_sweep_failure();
                     warn!(code = %failure.code, reason = failure.message, "a sweep was given up; the next one goes on");
                 }
             }

@@ -8,6 +8,7 @@ use leadline_domain::{
     Code, Failure,
     operation::{OperationRef, OperationState, SagaInput},
 };
+use leadline_telemetry::propagation;
 use serde_json::Value as Json;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdConflictPolicy,
@@ -146,5 +147,6 @@ fn start_options(operation: &OperationRef) -> WorkflowStartOptions {
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(attributes)
         .priority(priority)
+        .maybe_header(propagation::current())
         .build()
 }

@@ -15,8 +15,11 @@ mod telemetry;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
+use leadline_telemetry::traces::Traces;
+use tokio::runtime::Runtime;
 
 use command::Cli;
+use error::{CliError, Result};
 
 /// A blocking call that is still under way must not hold up the end of the process for longer.
 const LAST_CALLS: Duration = Duration::from_secs(2);
@@ -26,16 +29,7 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         unreachable!("nothing has chosen a TLS provider before main");
     }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("leadline: cannot start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let ended = runtime.block_on(cli.run());
-    runtime.shutdown_timeout(LAST_CALLS);
-    match ended {
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("leadline: {error}");
@@ -45,4 +39,15 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// Spans are sent by a thread of their own, from before the first to after the last asynchronous call.
+fn run(cli: Cli) -> Result<()> {
+    let traces = cli.start_telemetry()?;
+    let runtime = Runtime::new()
+        .map_err(|error| CliError::environment(format!("cannot start threads: {error}"), "raise the limit of processes"))?;
+    let ended = runtime.block_on(cli.run());
+    runtime.shutdown_timeout(LAST_CALLS);
+    traces.map(Traces::stop);
+    ended
 }

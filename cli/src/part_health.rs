@@ -1,10 +1,16 @@
-//! Health and process metrics of a part that has no HTTP of its own: the worker.
+//! Health and metrics of a part that has no HTTP of its own: the worker.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    routing::get,
+};
 use leadline_api::Temporal;
 use leadline_store::Store;
+use leadline_telemetry::metrics;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,10 +39,11 @@ pub async fn serve(listen: SocketAddr, dependencies: Dependencies, stop: Cancell
             "choose another with --listen",
         )
     })?;
+    metrics::install();
     let routes = Router::new()
         .route("/health/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/health/ready", get(ready))
-        .route("/metrics", get(|| async { metrics() }))
+        .route("/metrics", get(|| async { ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::page()) }))
         .with_state(Arc::new(dependencies));
     let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
     serving.await.map_err(|error| CliError::part("health", &error))
@@ -53,36 +60,4 @@ async fn ready(State(dependencies): State<Arc<Dependencies>>) -> (StatusCode, Js
     };
     let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({"status": status, "database": word(database), "temporal": word(temporal)})))
-}
-
-/// The process as Prometheus client libraries describe one (Linux only; empty elsewhere).
-fn metrics() -> String {
-    let mut text = String::new();
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return text };
-    let kilobytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
-    };
-    for (name, help, value) in [
-        ("process_resident_memory_bytes", "Resident memory size in bytes.", kilobytes("VmRSS")),
-        ("process_resident_memory_peak_bytes", "Largest resident memory size so far, in bytes.", kilobytes("VmHWM")),
-    ] {
-        if let Some(kilobytes) = value {
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}", kilobytes * 1024);
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_process_knows_its_own_memory() {
-        let text = metrics();
-        let value = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
-        assert!(value.parse::<u64>().unwrap() > 1 << 20, "{text}");
-    }
 }

@@ -5,6 +5,7 @@
 //! REST API, by listing the bucket, by Temporal's CLI.
 
 pub mod api;
+pub mod collector;
 pub mod dev_stack;
 pub mod org;
 pub mod tools;

@@ -1,6 +1,7 @@
 //! The connection to Temporal.
 
-use temporalio_client::{Client, ClientOptions, Connection};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+use temporalio_common::telemetry::{TelemetryOptions, telemetry_init};
 
 use crate::{config::WorkerConfig, run::WorkerError};
 
@@ -9,7 +10,22 @@ use crate::{config::WorkerConfig, run::WorkerError};
 /// # Errors
 /// [`WorkerError::Connect`], with the address that was tried.
 pub async fn connect(config: &WorkerConfig) -> Result<Client, WorkerError> {
-    let refused = |reason: String| WorkerError::Connect { address: config.connection.target.to_string(), reason };
-    let connection = Connection::connect(config.connection.clone()).await.map_err(|e| refused(e.to_string()))?;
-    Client::new(connection, ClientOptions::new(&config.namespace).build()).map_err(|e| refused(e.to_string()))
+    connect_with(config, config.connection.clone()).await
+}
+
+/// The same with the calls and polls of the connection measured.
+pub(crate) async fn connect_measured(config: &WorkerConfig, telemetry: &TelemetryOptions) -> Result<Client, WorkerError> {
+    let measured = telemetry_init(telemetry.clone()).map_err(|e| refused(config, e.to_string()))?;
+    let mut connection = config.connection.clone();
+    connection.metrics_meter = measured.get_temporal_metric_meter();
+    connect_with(config, connection).await
+}
+
+async fn connect_with(config: &WorkerConfig, options: ConnectionOptions) -> Result<Client, WorkerError> {
+    let connection = Connection::connect(options).await.map_err(|e| refused(config, e.to_string()))?;
+    Client::new(connection, ClientOptions::new(&config.namespace).build()).map_err(|e| refused(config, e.to_string()))
+}
+
+fn refused(config: &WorkerConfig, reason: String) -> WorkerError {
+    WorkerError::Connect { address: config.connection.target.to_string(), reason }
 }

@@ -2,6 +2,8 @@
 
 mod config;
 mod connection;
+mod interception;
+mod meter;
 mod run;
 mod search_attributes;
 

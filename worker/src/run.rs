@@ -6,16 +6,25 @@ use futures::future::join_all;
 use leadline_activities::Services;
 use leadline_workflows::Lane;
 use temporalio_client::Client;
-use temporalio_common::worker::WorkerDeploymentOptions;
+use temporalio_common::{
+    telemetry::{TelemetryOptions, metrics::CoreMeter},
+    worker::WorkerDeploymentOptions,
+};
 use temporalio_sdk::{
     Runtime, Worker, WorkerOptions,
-    runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
+    runtime::{
+        RuntimeOptions,
+        worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
+    },
+    workflow_interceptors::WorkflowInterceptorConstructor,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     config::{Slots, WorkerConfig},
-    connection::connect,
+    connection::connect_measured,
+    interception::{Run, Steps},
+    meter::PageMeter,
 };
 
 /// Why a worker does not run.
@@ -56,9 +65,11 @@ async fn run_lanes(
     services: &Arc<Services>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
-    let client = connect(config).await?;
-    let runtime = Runtime::from_current_tokio(Default::default())
-        .map_err(|e| WorkerError::Setup { queue: config.queue.clone(), reason: e.to_string() })?;
+    let refused = |reason: String| WorkerError::Setup { queue: config.queue.clone(), reason };
+    let telemetry = TelemetryOptions::builder().metrics(Arc::new(PageMeter) as Arc<dyn CoreMeter>).build();
+    let client = connect_measured(config, &telemetry).await?;
+    let options = RuntimeOptions::builder().telemetry_options(telemetry).build().map_err(|e| refused(e.to_string()))?;
+    let runtime = Runtime::from_current_tokio(options).map_err(|e| refused(e.to_string()))?;
     let mut workers =
         Lane::ALL.into_iter().map(|lane| build(config, services, &runtime, &client, lane)).collect::<Result<Vec<_>, _>>()?;
     let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
@@ -107,6 +118,8 @@ fn build(
         leadline_workflows::register(&mut options, config.limits).map_err(|e| refused(e.to_string()))?;
     }
     leadline_activities::register(&mut options, lane, services);
+    options.activity_inbound_interceptor(Steps);
+    options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| Run::default()));
     Worker::new(runtime, client.clone(), options).map_err(|e| refused(e.to_string()))
 }
 

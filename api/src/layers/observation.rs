@@ -1,36 +1,34 @@
 //! The outermost layer: a request id, one log line and one measurement for each request.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderValue, Request},
     middleware::Next,
     response::Response,
 };
 use leadline_proto::rest;
+use leadline_telemetry::propagation;
 use tracing::{Instrument, Span, field::Empty, info, info_span, warn};
 
 use super::is_grpc;
-use crate::{failures::CODE_HEADER, metrics::Metrics};
+use crate::{failures::CODE_HEADER, metrics};
 
 const REQUEST_ID: &str = "x-request-id";
+/// The name of whatever is no rpc: health, metrics, unknown paths.
+const OTHER: &str = "other";
 
 /// The caller's request id, or one made up here. In the request's extensions, the log and the answer.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request<Body>, next: Next) -> Response {
+pub async fn observe(mut request: Request<Body>, next: Next) -> Response {
     let grpc = is_grpc(&request);
     let transport = if grpc { "grpc" } else { "rest" };
     let rpc = rpc_name(&request, grpc);
     let id = request_id(&request);
-    let span =
-        info_span!("request", request_id = %id, transport, rpc, method = %request.method(), tenant = Empty, operation = Empty);
+    let span = span(&request, &rpc, transport, &id);
     let header = HeaderValue::from_str(&id);
     request.extensions_mut().insert(RequestId(id));
     let begun = Instant::now();
@@ -40,9 +38,27 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request<B
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let code = code_of(&response);
-    metrics.observe(&rpc, transport, &code, took);
+    metrics::observe(&rpc, transport, &code, took);
     span.in_scope(|| log(&response, &code, took));
     response
+}
+
+/// Part of the caller's trace, if it has one.
+fn span(request: &Request<Body>, rpc: &str, transport: &str, id: &str) -> Span {
+    let context = propagation::of_request(request.headers());
+    // Probes and scrapes come every few seconds and tell nothing.
+    let _attached = if rpc == OTHER { context.with_telemetry_suppressed() } else { context }.attach();
+    info_span!(
+        "request",
+        otel.name = rpc,
+        otel.kind = "server",
+        request_id = id,
+        transport,
+        rpc,
+        method = %request.method(),
+        tenant = Empty,
+        operation = Empty
+    )
 }
 
 /// Notes on the request's log line which tenant it is about.
@@ -69,13 +85,13 @@ fn rpc_name(request: &Request<Body>, grpc: bool) -> String {
     let path = request.uri().path();
     if grpc {
         let known = path.strip_prefix("/leadline.v1.").and_then(|rest| rest.split_once('/'));
-        return known.filter(|_| path.len() < 100).map_or_else(|| "other".to_owned(), |(_, rpc)| known_rpc(rpc));
+        return known.filter(|_| path.len() < 100).map_or_else(|| OTHER.to_owned(), |(_, rpc)| known_rpc(rpc));
     }
-    rest::rpc(request.method().as_str(), path).unwrap_or_else(|| "other".to_owned())
+    rest::rpc(request.method().as_str(), path).unwrap_or_else(|| OTHER.to_owned())
 }
 
 fn known_rpc(name: &str) -> String {
-    if rest::RPCS.contains(&name) { name.to_owned() } else { "other".to_owned() }
+    if rest::RPCS.contains(&name) { name.to_owned() } else { OTHER.to_owned() }
 }
 
 /// A caller's own id is taken when it is short and plain, so that it can stand in a log line.

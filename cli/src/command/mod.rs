@@ -23,6 +23,7 @@ mod worker;
 use clap::{Args, Parser, Subcommand};
 use leadline_domain::ids::TenantId;
 use leadline_proto::v1::{ListTenantsResponse, Operation};
+use leadline_telemetry::traces::Traces;
 use serde::Serialize;
 
 use crate::{
@@ -103,9 +104,16 @@ pub struct Context {
 }
 
 impl Cli {
+    /// Starts logs and, for the parts that serve, traces.
+    ///
+    /// # Errors
+    /// When the `OTEL_*` environment does not make sense.
+    pub fn start_telemetry(&self) -> Result<Option<Traces>> {
+        telemetry::start(&self.log, self.command.default_log(), self.command.traced_as())
+    }
+
     pub async fn run(self) -> Result<()> {
         let context = Context { target: self.target, output: self.output };
-        telemetry::start(&self.log, self.command.default_log());
         match self.command {
             Command::Tenant(verb) => verb.run(&context).await,
             Command::Consent(verb) => verb.run(&context).await,
@@ -139,6 +147,15 @@ impl Command {
                 "info"
             }
             _ => "warn",
+        }
+    }
+
+    /// The service under which a part's spans appear; a verb sends none.
+    fn traced_as(&self) -> Option<&'static str> {
+        match self {
+            Self::Api(_) => Some("leadline-api"),
+            Self::Worker(_) => Some("leadline-worker"),
+            _ => None,
         }
     }
 }

@@ -5,3 +5,4 @@ mod durability;
 mod exactly_once;
 mod journey;
 mod parity;
+mod traces;
