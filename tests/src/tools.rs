@@ -18,6 +18,21 @@ pub fn temporal() -> PathBuf {
     named("LEADLINE_TEMPORAL_BIN", || repository().join("temporal-dev/bin/temporal"))
 }
 
+/// A program or folder that `tests/tools/install.sh` put beside the third-party clients.
+///
+/// # Panics
+/// When it is not there.
+pub fn client(path: &str) -> PathBuf {
+    let cache = || {
+        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || PathBuf::from(env::var_os("HOME").expect("HOME is set")).join(".cache");
+        base.unwrap_or_else(home).join("leadline/tools")
+    };
+    let path = env::var_os("LEADLINE_TOOLS").map_or_else(cache, PathBuf::from).join("clients").join(path);
+    assert!(path.exists(), "{} is missing: run tests/tools/install.sh, which `make test` does by itself", path.display());
+    path
+}
+
 /// A file of the shared data sets, by its path below `shared/data`.
 ///
 /// # Panics

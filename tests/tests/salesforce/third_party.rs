@@ -3,10 +3,11 @@
 //! The scripts beside this file use the clients as their users do, and print what they saw as one JSON object; the assertions are in
 //! Rust. `tests/tools/install.sh` installs the clients, and `make test` calls it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use leadline_simulator::{Config, Running, Simulator};
+use leadline_tests::tools;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -35,11 +36,11 @@ impl Org {
     }
 
     pub async fn python(&self, scenario: &str) -> Json {
-        self.run(&installed("python/bin/python"), "simple_salesforce.py", scenario).await
+        self.run(&tools::client("python/bin/python"), "simple_salesforce.py", scenario).await
     }
 
     pub async fn node(&self, scenario: &str) -> Json {
-        self.run(&installed("node"), "jsforce.mjs", scenario).await
+        self.run(&tools::client("node"), "jsforce.mjs", scenario).await
     }
 
     async fn run(&self, interpreter: &Path, script: &str, scenario: &str) -> Json {
@@ -48,7 +49,7 @@ impl Org {
             "httpUrl": self.running.http_url,
             "httpsUrl": self.running.https_url,
             "stateDir": self.state.path(),
-            "modules": clients().join("node_modules"),
+            "modules": tools::client("node_modules"),
         });
         let output = Command::new(interpreter)
             .arg(&script)
@@ -69,19 +70,4 @@ impl Org {
         serde_json::from_str(last)
             .unwrap_or_else(|error| panic!("{scenario} printed no JSON object last ({error}):\n{out}\n{err}"))
     }
-}
-
-fn clients() -> PathBuf {
-    let cache = || {
-        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-        base.unwrap_or_else(home).join("leadline/tools")
-    };
-    std::env::var_os("LEADLINE_TOOLS").map_or_else(cache, PathBuf::from).join("clients")
-}
-
-fn installed(program: &str) -> PathBuf {
-    let path = clients().join(program);
-    assert!(path.exists(), "{} is missing: run tests/tools/install.sh, which `make test` does by itself", path.display());
-    path
 }
