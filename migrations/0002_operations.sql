@@ -15,6 +15,8 @@ CREATE TABLE operations (
     code         text,
     message      text,
     cancel_requested_at timestamptz,
+    -- when Temporal had it; until then the sweeper delivers it
+    cancel_delivered_at timestamptz,
     requested_by text NOT NULL,
     consent_version bigint,
     workflow_id  text NOT NULL UNIQUE,
@@ -27,6 +29,7 @@ CREATE TABLE operations (
 CREATE INDEX operations_by_tenant ON operations (tenant_id, created_at DESC, operation_id DESC);
 CREATE INDEX operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX operations_to_start ON operations (created_at) WHERE state = 'accepted' AND run_id IS NULL;
+CREATE INDEX operations_to_cancel ON operations (created_at) WHERE cancel_delivered_at IS NULL AND cancel_requested_at IS NOT NULL;
 CALL isolate_tenants('operations');
 
 CREATE FUNCTION refuse_change_of_ended_operation() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -84,9 +84,10 @@ CREATE TABLE models (
     schema_hash     text,
     artifact_key    text,
     artifact_digest text,
-    card_key        text,
     card            jsonb,
     gates           jsonb,
+    -- the model in production that the gates compared it with
+    compared_with   text,
     code            text,
     message         text,
     created_at      timestamptz NOT NULL DEFAULT now(),
@@ -105,7 +106,6 @@ BEGIN
     IF NEW.state <> OLD.state AND (OLD.state, NEW.state) NOT IN (
         ('draft', 'training'), ('training', 'trained'), ('trained', 'validated'), ('validated', 'staged'),
         ('staged', 'production'), ('archived', 'production'), ('staged', 'archived'), ('production', 'archived'),
-        ('production', 'staged'),
         ('draft', 'rejected'), ('training', 'rejected'), ('trained', 'rejected'), ('validated', 'rejected')
     ) THEN
         RAISE EXCEPTION 'a model cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'check_violation';

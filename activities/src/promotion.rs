@@ -68,9 +68,9 @@ async fn check_promotion(attempt: Attempt, promote: PromoteModel) -> Result<Done
 
 async fn activate_model(attempt: Attempt, promote: PromoteModel) -> Result<Done<ActivatedModel>, Failure> {
     let mut tx = attempt.fence().await?;
-    let activation = models::activate(&mut tx, &promote.model).await?;
+    let previous = models::activate(&mut tx, &promote.model).await?;
     let definition = models::get(&mut tx, &promote.model).await?.definition_name;
-    attempt.finish(tx, &ActivatedModel { model: promote.model, definition, previous: activation.previous }).await
+    attempt.finish(tx, &ActivatedModel { model: promote.model, definition, previous }).await
 }
 
 async fn notify_org(attempt: Attempt, activated: ActivatedModel) -> Result<Done<()>, Failure> {

@@ -8,11 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use leadline_domain::{Code, Failure, ModelState, TenantId};
+use leadline_domain::{Code, Failure, ModelId, ModelState, TenantId};
 use leadline_lake::Dataset;
-use leadline_learning::{
-    Artifact, Frame, FrameBuilder, GateReport, PredictionDefinition, Step, Trained, TrainingOptions, card_html, train,
-};
+use leadline_learning::{Artifact, Frame, FrameBuilder, GateReport, PredictionDefinition, Step, Trained, TrainingOptions, train};
 use leadline_store::{
     consents,
     datasets::{self, DatasetState},
@@ -136,6 +134,7 @@ async fn fit_model(attempt: Attempt, plan: TrainingPlan) -> Result<Done<FittedMo
     drop(tx);
     let definition: PredictionDefinition = parsed(&model.definition, "the prediction definition")?;
     let options: TrainingOptions = parsed(&model.training, "the training options")?;
+    let compared_with = incumbent.as_ref().map(|model| model.id.clone());
     let incumbent = match &incumbent {
         Some(incumbent) => Some(artifact_of(attempt.services(), attempt.tenant(), incumbent).await?),
         None => None,
@@ -144,7 +143,7 @@ async fn fit_model(attempt: Attempt, plan: TrainingPlan) -> Result<Done<FittedMo
     let rows = i64::try_from(frame.rows()).unwrap_or(i64::MAX);
     let run = Training { frame, definition, options, incumbent };
     let trained = run.completed(&attempt).await?;
-    stage(attempt, plan, trained, rows).await
+    stage(attempt, plan, trained, compared_with, rows).await
 }
 
 /// All rows of the data set, in memory: about ten bytes a cell.
@@ -218,25 +217,28 @@ impl Watch {
     }
 }
 
-/// Writes artifact and card page under the fence, and the model's row with them.
-async fn stage(attempt: Attempt, plan: TrainingPlan, trained: Trained, rows: i64) -> Result<Done<FittedModel>, Failure> {
+/// Writes the artifact under the fence, and the model's row with it.
+async fn stage(
+    attempt: Attempt,
+    plan: TrainingPlan,
+    trained: Trained,
+    compared_with: Option<ModelId>,
+    rows: i64,
+) -> Result<Done<FittedModel>, Failure> {
     let body = Bytes::from(trained.artifact.to_bytes());
-    let page = Bytes::from(card_html(&trained.card));
     let artifact_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
     let services = attempt.services();
     let mut tx = attempt.fence().await?;
-    let put =
-        |name: &'static str, body: Bytes| services.lake.put_artifact(attempt.tenant(), &plan.model, attempt.epoch(), name, body);
-    let artifact = put("model", body).await.map_err(lake)?;
-    let card = put("card.html", page).await.map_err(lake)?;
+    let artifact =
+        services.lake.put_artifact(attempt.tenant(), &plan.model, attempt.epoch(), "model", body).await.map_err(lake)?;
     let staged = StagedArtifact {
         schema_hash: trained.artifact.schema_hash.clone(),
         artifact_key: artifact.key,
         artifact_digest: artifact.sha256.clone(),
-        card_key: card.key,
         card: trained.card.to_json(),
         gates: serde_json::to_value(&trained.card.gates)
             .map_err(|e| Failure::new(Code::Internal, format!("the gates cannot be written ({:?} error)", e.classify())))?,
+        compared_with,
     };
     models::stage_artifact(&mut tx, &plan.model, &staged).await?;
     attempt.finish(tx, &FittedModel { artifact_digest: artifact.sha256, artifact_bytes, rows }).await

@@ -1,19 +1,19 @@
-//! Starts what was accepted: at once beside the answer, or later by the sweeper.
+//! Tells Temporal what was accepted and what was cancelled: at once, or later by the sweeper.
 
 use std::time::Duration;
 
-use leadline_domain::{Failure, OperationState};
+use leadline_domain::{Code, Failure, OperationState};
 use leadline_store::{
     Store,
     operations::{self, Operation},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, Span, debug, info_span, warn};
 
 use crate::{config::SweepConfig, metrics, temporal::Temporal};
 
-/// Why the sweeper, and not a caller, asks a run to cancel.
-const LATE_CANCEL: &str = "the cancel was asked for before the run was started";
+/// The caller's own words stay in the audit log: a workflow's history cannot be edited, and people write names.
+const CANCEL_REASON: &str = "asked for through the API";
 
 /// Starts and cancels the workflows of operations.
 #[derive(Clone)]
@@ -30,29 +30,41 @@ impl Starter {
 
     /// Starts the operation beside the caller, who has its answer already.
     pub fn launch(&self, operation: &Operation) {
-        if operation.state != OperationState::Accepted || operation.run_id.is_some() {
-            return;
+        if operation.state == OperationState::Accepted && operation.run_id.is_none() {
+            self.deliver_beside(operation);
         }
-        let (starter, operation) = (self.clone(), operation.clone());
-        let span = info_span!("start", operation = %operation.id, tenant = %operation.tenant, kind = %operation.kind);
-        let start = async move {
-            if let Err(failure) = starter.start(&operation).await {
-                warn!(code = %failure.code, reason = failure.message, "the start is left to the sweeper");
-            }
-        };
-        self.under_way.spawn(start.instrument(span));
     }
 
-    /// Asks a running operation to cancel; one that was never started is started first, so that it unwinds and closes as
-    /// every other.
-    ///
-    /// # Errors
-    /// `TEMPORAL_UNAVAILABLE`.
-    pub async fn cancel(&self, operation: &Operation, reason: &str) -> Result<(), Failure> {
+    /// Tells Temporal of a cancel that is written down, beside the caller.
+    pub fn cancel(&self, operation: &Operation) {
+        self.deliver_beside(operation);
+    }
+
+    /// What cannot be delivered now, the sweeper delivers.
+    fn deliver_beside(&self, operation: &Operation) {
+        let (starter, operation) = (self.clone(), operation.clone());
+        let span = span_of(&operation);
+        let delivery = async move {
+            if let Err(failure) = starter.deliver(&operation).await {
+                warn!(code = %failure.code, reason = failure.message, "left to the sweeper");
+            }
+        };
+        self.under_way.spawn(delivery.instrument(span));
+    }
+
+    /// Brings Temporal up to what the row says. An operation that was never started is started also when it is to be cancelled,
+    /// so that it unwinds and closes as every other.
+    async fn deliver(&self, operation: &Operation) -> Result<(), Failure> {
         if operation.run_id.is_none() {
             self.start(operation).await?;
         }
-        self.temporal.cancel(&operation.reference(), reason).await
+        if operation.cancel_requested_at.is_some() {
+            self.temporal.cancel(&operation.reference(), CANCEL_REASON).await?;
+            let mut tx = self.store.tenant(&operation.tenant).await?;
+            operations::record_cancel(&mut tx, &operation.id).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     async fn start(&self, operation: &Operation) -> Result<(), Failure> {
@@ -85,7 +97,7 @@ impl Starter {
         self.under_way.wait().await;
     }
 
-    /// Starts, again and again until `stop`, what was accepted and has no run.
+    /// Delivers, again and again until `stop`, what Temporal has not been told yet.
     pub async fn sweep(self, config: SweepConfig, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -94,7 +106,7 @@ impl Starter {
             }
             match self.sweep_once(config.older_than, config.batch).await {
                 Ok(0) => {}
-                Ok(started) => debug!(started, "swept"),
+                Ok(delivered) => debug!(delivered, "swept"),
                 Err(failure) => {
                     metrics::count_sweep_failure();
                     warn!(code = %failure.code, reason = failure.message, "a sweep was given up; the next one goes on");
@@ -103,20 +115,27 @@ impl Starter {
         }
     }
 
-    /// The rows stay locked meanwhile, so that two API processes do not start the same operations; if they did, Temporal
-    /// would refuse the second start. The first failure ends the sweep: the others would most likely fail as well.
+    /// Nothing is locked meanwhile: what two sweepers deliver, Temporal takes once. One operation that Temporal refuses does not hold
+    /// up the others; when Temporal does not answer at all, the rest waits for the next sweep.
     async fn sweep_once(&self, older_than: Duration, batch: u32) -> Result<usize, Failure> {
         let mut tx = self.store.operator().await?;
-        let waiting = operations::to_start(&mut tx, older_than, batch).await?;
+        let waiting = operations::undelivered(&mut tx, older_than, batch).await?;
+        drop(tx);
+        let mut delivered = 0;
         for operation in &waiting {
-            if let Some(run_id) = self.start_workflow(operation).await? {
-                operations::record_start(&mut tx, &operation.id, &run_id).await?;
-            }
-            if operation.cancel_requested_at.is_some() {
-                self.temporal.cancel(&operation.reference(), LATE_CANCEL).await?;
+            match self.deliver(operation).instrument(span_of(operation)).await {
+                Ok(()) => delivered += 1,
+                Err(failure) if failure.code == Code::TemporalUnavailable => return Err(failure),
+                Err(failure) => {
+                    metrics::count_sweep_failure();
+                    warn!(operation = %operation.id, code = %failure.code, reason = failure.message, "cannot be delivered");
+                }
             }
         }
-        tx.commit().await?;
-        Ok(waiting.len())
+        Ok(delivered)
     }
+}
+
+fn span_of(operation: &Operation) -> Span {
+    info_span!("start", operation = %operation.id, tenant = %operation.tenant, kind = %operation.kind)
 }

@@ -129,8 +129,13 @@ async fn within<F: Future>(call: F) -> Result<F::Output, Failure> {
     })
 }
 
+/// What the server says of one request is a defect of that request; everything else may pass.
 fn unavailable(action: &str, status: &tonic::Status) -> Failure {
-    Failure::new(Code::TemporalUnavailable, format!("cannot {action}: {}: {}", status.code(), status.message()))
+    let code = match status.code() {
+        tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition | tonic::Code::OutOfRange => Code::Internal,
+        _ => Code::TemporalUnavailable,
+    };
+    Failure::new(code, format!("cannot {action}: {}: {}", status.code(), status.message()))
 }
 
 fn start_options(operation: &OperationRef) -> WorkflowStartOptions {

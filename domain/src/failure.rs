@@ -86,6 +86,8 @@ codes! {
     ModelNotFound = "MODEL_NOT_FOUND", 404, Terminal;
     /// The model's state does not allow what was asked.
     ModelStateForbids = "MODEL_STATE_FORBIDS", 409, Terminal;
+    /// A staged model was compared with another one than is in production now.
+    ComparisonOutdated = "COMPARISON_OUTDATED", 409, Terminal;
     /// A gate refused the model; the model card says which and why.
     GateRefused = "GATE_REFUSED", 422, Terminal;
     ObjectNotFound = "OBJECT_NOT_FOUND", 404, Terminal;

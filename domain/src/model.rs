@@ -70,8 +70,6 @@ impl ModelState {
                 | (Validated, Staged)
                 | (Staged | Archived, Production)
                 | (Staged | Production, Archived)
-                // The undo of an activation, before anyone was told of it.
-                | (Production, Staged)
                 | (Draft | Training | Trained | Validated, Rejected)
         )
     }

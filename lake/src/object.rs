@@ -70,6 +70,16 @@ impl Lake {
         Ok(collected.into_bytes())
     }
 
+    /// The object's size in bytes; `None` when there is no such object.
+    pub(crate) async fn size(&self, key: &Key) -> Result<Option<u64>, LakeError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(key.as_str()).send().await;
+        match answer.map_err(|error| LakeError::from_sdk("look at", key, error)) {
+            Ok(found) => Ok(found.content_length.and_then(|size| u64::try_from(size).ok())),
+            Err(LakeError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn open(&self, key: &Key) -> Result<ByteStream, LakeError> {
         let answer = self.client.get_object().bucket(&self.bucket).key(key.as_str()).send().await;
         answer.map(|answer| answer.body).map_err(|error| LakeError::from_sdk("read", key, error))

@@ -51,8 +51,9 @@ impl Dataset {
     /// The items may be [`LakeError::Corrupt`] (a part is not what the manifest says), [`LakeError::NotFound`], and errors of
     /// the connection and of local scratch space.
     pub fn rows(&self, batch_rows: usize) -> impl Stream<Item = Batch> + Send + Unpin + use<> {
-        let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let Self { lake, manifest } = self.clone();
+        let whole = Whole { receiver, missing: manifest.rows, dataset: manifest.dataset.clone() };
         tokio::spawn(async move {
             for part in &manifest.parts {
                 match read_part(&lake, &manifest, part, batch_rows.max(1), &sender).await {
@@ -63,7 +64,39 @@ impl Dataset {
                 }
             }
         });
-        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+        whole.batches()
+    }
+}
+
+/// What comes from the reading task, which may end without a word: when it panics, or when its runtime stops. That must not look
+/// like the end of the data.
+struct Whole {
+    receiver: mpsc::Receiver<Batch>,
+    missing: u64,
+    dataset: DatasetId,
+}
+
+impl Whole {
+    fn batches(mut self) -> impl Stream<Item = Batch> + Send + Unpin + use<> {
+        futures::stream::poll_fn(move |context| {
+            let next = std::task::ready!(self.receiver.poll_recv(context));
+            std::task::Poll::Ready(match next {
+                Some(Ok(rows)) => {
+                    self.missing = self.missing.saturating_sub(rows.len() as u64);
+                    Some(Ok(rows))
+                }
+                Some(Err(error)) => {
+                    self.missing = 0;
+                    Some(Err(error))
+                }
+                None if self.missing > 0 => {
+                    self.missing = 0;
+                    let cause = "the reader was stopped before the last row".to_owned();
+                    Some(Err(LakeError::Unreachable { action: "read", what: self.dataset.to_string(), cause }))
+                }
+                None => None,
+            })
+        })
     }
 }
 
@@ -123,4 +156,23 @@ fn decode(
         }
     }
     if read == rows { Ok(Consumer::Listening) } else { Err(LakeError::corrupt(key, format!("it has {read} rows, not {rows}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use leadline_domain::OperationId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_ends_too_early_is_an_error_and_no_end() {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        let mut batches = Whole { receiver, missing: 3, dataset: OperationId::random().dataset() }.batches();
+        sender.send(Ok(vec![vec![Value::Null], vec![Value::Null]])).await.unwrap();
+        drop(sender);
+        assert_eq!(batches.next().await.unwrap().unwrap().len(), 2);
+        assert!(matches!(batches.next().await, Some(Err(LakeError::Unreachable { .. }))));
+        assert!(batches.next().await.is_none());
+    }
 }

@@ -22,18 +22,21 @@ pub(crate) struct Upload {
     buffer: BytesMut,
     id: Option<String>,
     next_number: i32,
+    /// Bytes taken so far.
+    size: u64,
     sending: JoinSet<Result<CompletedPart, LakeError>>,
     sent: Vec<CompletedPart>,
 }
 
 impl Upload {
     pub(crate) fn new(lake: Lake, key: Key) -> Self {
-        Self { lake, key, buffer: BytesMut::new(), id: None, next_number: 1, sending: JoinSet::new(), sent: Vec::new() }
+        Self { lake, key, buffer: BytesMut::new(), id: None, next_number: 1, size: 0, sending: JoinSet::new(), sent: Vec::new() }
     }
 
     /// Takes the next bytes of the file; waits while enough parts are under way.
     pub(crate) async fn push(&mut self, bytes: &[u8]) -> Result<(), LakeError> {
         self.buffer.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
         while self.buffer.len() >= PART_BYTES {
             let part = self.buffer.split_to(PART_BYTES).freeze();
             self.send(part).await?;
@@ -57,10 +60,27 @@ impl Upload {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
         let request = self.lake.client.complete_multipart_upload().bucket(&self.lake.bucket).key(self.key.as_str());
         let request = request.set_upload_id(self.id.clone()).multipart_upload(parts);
-        request.send().await.map_err(|error| LakeError::from_sdk("complete", &self.key, error))?;
+        match request.send().await.map_err(|error| LakeError::from_sdk("complete", &self.key, error)) {
+            Ok(_) => {}
+            Err(LakeError::NotFound { .. }) => self.expect_completed().await?,
+            Err(error) => return Err(error),
+        }
         // Nothing is left to abort.
         self.id = None;
         Ok(())
+    }
+
+    /// S3 does not know an upload any more once it is completed, and the answer to the completion may have been lost: then the
+    /// repeated request meets none, while the file is there.
+    async fn expect_completed(&self) -> Result<(), LakeError> {
+        match self.lake.size(&self.key).await? {
+            Some(size) if size == self.size => Ok(()),
+            _ => Err(LakeError::Unreachable {
+                action: "complete",
+                what: self.key.to_string(),
+                cause: "its upload was given up meanwhile".to_owned(),
+            }),
+        }
     }
 
     async fn send(&mut self, part: Bytes) -> Result<(), LakeError> {
@@ -113,5 +133,52 @@ impl Drop for Upload {
                 tracing::warn!(%error, "an abandoned upload stays open");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leadline_domain::TenantId;
+
+    use super::*;
+    use crate::{
+        LakeConfig, Prefix,
+        embedded::{self, EmbeddedConfig},
+    };
+
+    /// Where a first completion has taken effect and its answer was lost, S3 knows the file and not the upload.
+    #[tokio::test]
+    async fn a_completion_that_meets_its_own_file_has_succeeded_and_one_that_meets_none_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = || "test-secret".to_owned();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let served = EmbeddedConfig { root: directory.path().to_owned(), listen, access_key: secret(), secret_key: secret() };
+        let server = embedded::serve(served).await.unwrap();
+        let lake = Lake::connect(&LakeConfig {
+            endpoint: Some(format!("http://{}", server.addr()).parse().unwrap()),
+            region: "us-east-1".to_owned(),
+            bucket: "leadline".to_owned(),
+            access_key: Some(secret()),
+            secret_key: Some(secret()),
+            path_style: true,
+        })
+        .unwrap();
+        lake.ensure_bucket().await.unwrap();
+        let prefix = Prefix::tenant(&TenantId::random());
+        let file = vec![7; PART_BYTES];
+        let uploaded = async |name: &str| {
+            let key = prefix.key(name).unwrap();
+            let mut upload = Upload::new(lake.clone(), key.clone());
+            upload.push(&file).await.unwrap();
+            upload.collect_one().await.unwrap();
+            lake.abort_upload(&key, upload.id.as_ref().unwrap()).await.unwrap();
+            upload
+        };
+
+        let completed = uploaded("completed").await;
+        lake.put(&completed.key, Bytes::from(file.clone())).await.unwrap();
+        completed.finish().await.unwrap();
+        let lost = uploaded("lost").await.finish().await.unwrap_err();
+        assert!(matches!(lost, LakeError::Unreachable { .. }), "{lost}");
     }
 }

@@ -1,20 +1,22 @@
 //! The way from a question to its answer.
 
-use std::sync::Arc;
-
-use leadline_domain::{Code, Failure, TenantId};
+use leadline_domain::{Code, Failure, TenantId, value::ObjectSchema};
 use leadline_lake::Lake;
 use leadline_learning::Artifact;
 use leadline_store::{
     Store, TenantTx, object_schemas,
     serving::{AnswerBasis, answer_basis},
 };
+use moka::sync::Cache;
 
 use crate::{
     Answer, Question, ServingError,
     models::Models,
     question::{check_unread, record, unknown},
 };
+
+/// Enough for every model in production of thousands of tenants.
+const FITTING_PAIRS: u64 = 10_000;
 
 /// What can be set about serving.
 #[derive(Debug, Clone, Copy)]
@@ -35,15 +37,19 @@ impl Default for ServingConfig {
 pub struct Predictor {
     store: Store,
     models: Models,
+    /// Artifact digests with schema hashes that were found to fit.
+    fitting: Cache<(String, String), ()>,
     reasons: usize,
 }
 
 impl Predictor {
     pub fn new(store: Store, lake: Lake, config: ServingConfig) -> Self {
-        Self { store, models: Models::new(lake, config.model_cache_bytes), reasons: config.reasons }
+        let models = Models::new(lake, config.model_cache_bytes);
+        Self { store, models, fitting: Cache::new(FITTING_PAIRS), reasons: config.reasons }
     }
 
-    /// Answers a question of a tenant: one read-only transaction, and the lake only for a model that was not used lately.
+    /// Answers a question of a tenant: one statement in a read-only transaction; the lake only for a model that was not used
+    /// lately, and the object's schema only for fields that the model does not read or when it has changed since training.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when nothing is asked, or when no definition is named and several have a production model;
@@ -53,9 +59,10 @@ impl Predictor {
         let answered_by = question.answered_by()?;
         let mut tx = self.store.tenant_read(tenant).await?;
         let basis = self.basis(&mut tx, question).await?;
-        let artifact = self.models.get(tenant, &basis.model).await.map_err(|error| error.failure())?;
-        check_fields(&mut tx, question, &artifact, &basis.model.object).await?;
+        // A model may have to be fetched from the lake; the connection is not held meanwhile.
         drop(tx);
+        let artifact = self.models.get(tenant, &basis.model).await.map_err(|error| error.failure())?;
+        self.check_fields(tenant, question, &artifact, &basis).await?;
         let record = record(&artifact, basis.fields.as_ref(), &question.fields)?;
         let score = artifact.score(&record).map_err(ServingError::Scoring)?;
         Ok(Answer::new(&artifact, basis.model, score, answered_by, self.reasons))
@@ -70,6 +77,49 @@ impl Predictor {
         }
         Ok(basis)
     }
+
+    /// The model knows the fields that it reads; for others the object's schema is asked. And current state must still have what
+    /// the model reads: a field that was deleted in the org since would be read as null, and the score be silently wrong.
+    async fn check_fields(
+        &self,
+        tenant: &TenantId,
+        question: &Question,
+        artifact: &Artifact,
+        basis: &AnswerBasis,
+    ) -> Result<(), ServingError> {
+        let unread = question.not_read_by(artifact);
+        let compared = match &basis.current_schema_hash {
+            Some(current) if basis.fields.is_some() && *current != basis.model.schema_hash => {
+                Some((basis.model.artifact_digest.clone(), current.clone()))
+            }
+            _ => None,
+        };
+        let compared = compared.filter(|pair| !self.fitting.contains_key(pair));
+        if unread.is_empty() && compared.is_none() {
+            return Ok(());
+        }
+        let stored = self.schema(tenant, &basis.model.object).await?;
+        if let Some(pair) = compared {
+            let Some(schema) = &stored else { return Ok(()) };
+            artifact.check_schema(schema).map_err(ServingError::Scoring)?;
+            self.fitting.insert(pair, ());
+        }
+        match (unread.first(), stored) {
+            (None, _) => Ok(()),
+            (Some(_), Some(schema)) => check_unread(&unread, &question.fields, &schema),
+            // Nothing was exported yet: the model's own fields are all that is known.
+            (Some(first), None) => Err(unknown(&basis.model.object, first)),
+        }
+    }
+
+    async fn schema(&self, tenant: &TenantId, object: &str) -> Result<Option<ObjectSchema>, ServingError> {
+        let mut tx = self.store.tenant_read(tenant).await?;
+        match object_schemas::get(&mut tx, object).await {
+            Ok(stored) => Ok(Some(stored.schema)),
+            Err(error) if error.code() == Some(Code::ObjectNotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// Also for whoever accepts a prediction to be made later: what `basis` says must allow it.
@@ -81,22 +131,5 @@ pub fn require_consent(basis: &AnswerBasis) -> Result<(), ServingError> {
         Some(grant) if grant.allow_training => Ok(()),
         _ if basis.training_was_allowed => Err(ServingError::ConsentWithdrawn),
         _ => Err(ServingError::ConsentMissing),
-    }
-}
-
-/// The model knows the fields that it reads; for others the object's schema is asked.
-async fn check_fields(
-    tx: &mut TenantTx,
-    question: &Question,
-    artifact: &Arc<Artifact>,
-    object: &str,
-) -> Result<(), ServingError> {
-    let unread = question.not_read_by(artifact);
-    let Some(first) = unread.first() else { return Ok(()) };
-    match object_schemas::get(tx, object).await {
-        Ok(stored) => check_unread(&unread, &question.fields, &stored.schema),
-        // Nothing was exported yet: the model's own fields are all that is known.
-        Err(error) if error.code() == Some(Code::ObjectNotFound) => Err(unknown(object, first)),
-        Err(error) => Err(error.into()),
     }
 }

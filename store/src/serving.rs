@@ -29,6 +29,8 @@ pub struct AnswerBasis {
     pub model: ActiveModel,
     /// Canonical JSON values by API name; `None` when no record was asked for, or it is unknown.
     pub fields: Option<Json>,
+    /// Of the object's fields in current state; `None` before its first export.
+    pub current_schema_hash: Option<String>,
 }
 
 /// `definition` may be `None` when the tenant has one production model only.
@@ -41,10 +43,12 @@ pub async fn answer_basis(tx: &mut TenantTx, definition: Option<&str>, record_id
     let mut rows: Vec<BasisRow> = sqlx::query_as(
         "SELECT t.state, c.version, c.allow_export, c.allow_training, c.allow_store_predictions, c.allow_write_back,
                 EXISTS (SELECT 1 FROM consents e WHERE e.tenant_id = $1 AND e.allow_training) AS training_was_allowed,
-                m.model_id, m.definition_name, m.object, m.schema_hash, m.artifact_key, m.artifact_digest, r.fields
+                m.model_id, m.definition_name, m.object, m.schema_hash, m.artifact_key, m.artifact_digest, r.fields,
+                s.schema_hash AS current_schema_hash
          FROM tenants t
          LEFT JOIN LATERAL (SELECT * FROM consents WHERE tenant_id = $1 ORDER BY version DESC LIMIT 1) c ON true
          LEFT JOIN models m ON m.tenant_id = $1 AND m.state = 'production' AND ($2::text IS NULL OR m.definition_name = $2)
+         LEFT JOIN object_schemas s ON s.tenant_id = $1 AND s.object = m.object
          LEFT JOIN records r ON r.tenant_id = $1 AND r.object = m.object AND r.record_id = $3 AND NOT r.is_deleted
          WHERE t.tenant_id = $1 LIMIT 2",
     )
@@ -67,7 +71,13 @@ pub async fn answer_basis(tx: &mut TenantTx, definition: Option<&str>, record_id
         Some(name) => StoreError::refused(Code::NoActiveModel, format!("no model of definition {name} is in production")),
         None => StoreError::refused(Code::NoActiveModel, "the tenant has no model in production"),
     })?;
-    Ok(AnswerBasis { consent: row.consent, training_was_allowed: row.training_was_allowed, model, fields: row.fields })
+    Ok(AnswerBasis {
+        consent: row.consent,
+        training_was_allowed: row.training_was_allowed,
+        model,
+        fields: row.fields,
+        current_schema_hash: row.current_schema_hash,
+    })
 }
 
 struct BasisRow {
@@ -76,6 +86,7 @@ struct BasisRow {
     training_was_allowed: bool,
     model: Option<ActiveModel>,
     fields: Option<Json>,
+    current_schema_hash: Option<String>,
 }
 
 impl FromRow<'_, PgRow> for BasisRow {
@@ -106,6 +117,7 @@ impl FromRow<'_, PgRow> for BasisRow {
             training_was_allowed: row.try_get("training_was_allowed")?,
             model,
             fields: row.try_get("fields")?,
+            current_schema_hash: row.try_get("current_schema_hash")?,
         })
     }
 }

@@ -131,6 +131,14 @@ async fn a_cancel_is_written_down_while_temporal_is_away() {
     let path = format!("/v1/operations/{id}:cancel");
     let cancelled = caller.post(&path, &json!({"reason": "not needed"})).await.expect(202);
     assert!(cancelled["cancelRequestTime"].is_string(), "{cancelled}");
+    let running = caller.post(&format!("/v1/tenants/{tenant}/exports"), &json!({"object": "Account"})).await.expect(202);
+    let running = running["operationId"].as_str().unwrap();
+    let mut tx = world.store.tenant(&tenant).await.unwrap();
+    operations::record_start(&mut tx, &running.parse().unwrap(), "a run").await.unwrap();
+    tx.commit().await.unwrap();
+    caller.post(&format!("/v1/operations/{running}:cancel"), &json!({})).await.expect(202);
+    let waiting = "SELECT count(*) FROM operations WHERE cancel_requested_at IS NOT NULL AND cancel_delivered_at IS NULL";
+    assert_eq!(world.count(waiting).await, 2, "the sweeper delivers both");
     let noted = "SELECT count(*) FROM audit_log WHERE action = 'operation.cancel' AND detail->>'reason' = 'not needed'";
     assert_eq!(world.count(noted).await, 1);
 

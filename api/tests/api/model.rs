@@ -21,7 +21,7 @@ use crate::world::{Caller, World};
 /// The one record in current state.
 pub const RECORD: &str = "00Q000000000007AAA";
 
-fn schema() -> ObjectSchema {
+pub fn schema() -> ObjectSchema {
     let field =
         |name: &str, label: &str, field_type| Field { name: name.into(), label: label.into(), field_type, nullable: true };
     ObjectSchema {
@@ -91,9 +91,9 @@ pub async fn promote(world: &World, tenant: &TenantId, threshold: f64) -> ModelI
         schema_hash: artifact.schema_hash.clone(),
         artifact_key: stored.key,
         artifact_digest: stored.sha256,
-        card_key: "card".into(),
         card: json!({}),
         gates: json!({"gates": [{"code": "enough_positives", "passed": true, "detail": "900"}]}),
+        compared_with: models::active(&mut tx, "lead_conversion").await.unwrap().map(|model| model.id),
     };
     models::stage_artifact(&mut tx, &id, &staged).await.unwrap();
     models::transition(&mut tx, &id, ModelState::Validated).await.unwrap();

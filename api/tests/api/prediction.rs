@@ -1,13 +1,13 @@
 //! Synchronous and asynchronous predictions with a model that was really trained, over records that really lie there.
 
 use futures::future::join_all;
-use leadline_domain::{ConsentGrant, value::Value};
+use leadline_domain::{ConsentGrant, OperationId, value::Value};
 use leadline_learning::Record;
-use leadline_store::consents;
+use leadline_store::{consents, object_schemas};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    model::{MODEL, RECORD, promote, ready},
+    model::{MODEL, RECORD, promote, ready, schema},
     world::World,
 };
 
@@ -44,6 +44,28 @@ async fn an_answer_has_the_models_own_score_with_reasons_wherever_the_values_com
     let small = score_of(&[("Rating", Value::Text("Hot".into())), ("NumberOfEmployees", Value::Number(3.0))]);
     assert_eq!((&both["probability"], &both["answeredBy"]), (&json!(small), &json!("MODEL_FROM_BOTH")));
     assert!(small < hot_and_large);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_org_has_lost_since_training_is_an_error_and_no_silent_null() {
+    let world = World::new().await;
+    let (tenant, caller, _) = ready(&world).await;
+    let path = format!("/v1/tenants/{tenant}/predict");
+    let exported = async |fields: &[&str]| {
+        let mut now = schema();
+        now.fields.retain(|field| fields.contains(&field.name.as_str()));
+        let mut tx = world.store.tenant(&tenant).await.unwrap();
+        object_schemas::upsert(&mut tx, &now, &OperationId::random().dataset()).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+
+    exported(&["Id", "Rating", "Description", "IsConverted"]).await;
+    let refused = caller.post(&path, &json!({"recordId": RECORD})).await;
+    assert_eq!(refused.problem(), (422, "SCHEMA_MISMATCH"));
+    caller.post(&path, &json!({"fields": {"Rating": "Hot", "NumberOfEmployees": 450}})).await.expect(200);
+
+    exported(&["Id", "Rating", "NumberOfEmployees"]).await;
+    caller.post(&path, &json!({"recordId": RECORD})).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

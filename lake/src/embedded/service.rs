@@ -39,6 +39,14 @@ fn length(bytes: u64) -> S3Result<i64> {
     i64::try_from(bytes).map_err(S3Error::internal_error)
 }
 
+/// A condition on a read is refused: it would otherwise be taken for granted.
+fn unconditional(conditions: &[bool]) -> S3Result<()> {
+    match conditions.contains(&true) {
+        true => Err(s3_error!(NotImplemented, "Reads have no conditions here")),
+        false => Ok(()),
+    }
+}
+
 fn respond<T>(output: T) -> S3Result<S3Response<T>> {
     Ok(S3Response::new(output))
 }
@@ -94,7 +102,11 @@ impl S3 for Service {
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let GetObjectInput { bucket, key, range, .. } = req.input;
+        let GetObjectInput { bucket, key, range, if_match, if_none_match, if_modified_since, if_unmodified_since, .. } =
+            req.input;
+        let conditions =
+            [if_match.is_some(), if_none_match.is_some(), if_modified_since.is_some(), if_unmodified_since.is_some()];
+        unconditional(&conditions)?;
         let Stored { file, length: total, modified, meta } = self.on_disk(move |disk| disk.get(&bucket, &key)).await?;
         let window = range.map(|range| range.check(total)).transpose()?;
         let content_range = window.as_ref().map(|w| format!("bytes {}-{}/{total}", w.start, w.end - 1));
@@ -119,7 +131,10 @@ impl S3 for Service {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let HeadObjectInput { bucket, key, .. } = req.input;
+        let HeadObjectInput { bucket, key, if_match, if_none_match, if_modified_since, if_unmodified_since, .. } = req.input;
+        let conditions =
+            [if_match.is_some(), if_none_match.is_some(), if_modified_since.is_some(), if_unmodified_since.is_some()];
+        unconditional(&conditions)?;
         let Stored { length: total, modified, meta, .. } = self.on_disk(move |disk| disk.get(&bucket, &key)).await?;
         respond(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),

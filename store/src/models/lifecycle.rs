@@ -13,18 +13,10 @@ pub struct StagedArtifact {
     pub artifact_key: String,
     /// SHA-256 of the artifact's bytes, hex.
     pub artifact_digest: String,
-    pub card_key: String,
     pub card: Json,
     pub gates: Json,
-}
-
-/// What an activation has changed, for its undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activation {
-    /// The model that was in production until then, archived now.
-    pub previous: Option<ModelId>,
-    /// What the activated model was before.
-    pub was: ModelState,
+    /// The model in production that the gates compared it with.
+    pub compared_with: Option<ModelId>,
 }
 
 /// Takes one step of the life. A model that is there already stays there, so a repeated step does no harm.
@@ -59,7 +51,7 @@ pub async fn set_dataset(tx: &mut TenantTx, id: &ModelId, dataset: &DatasetId) -
 pub async fn stage_artifact(tx: &mut TenantTx, id: &ModelId, staged: &StagedArtifact) -> Result<()> {
     transition(tx, id, ModelState::Trained).await?;
     sqlx::query(
-        "UPDATE models SET schema_hash = $2, artifact_key = $3, artifact_digest = $4, card_key = $5, card = $6, gates = $7,
+        "UPDATE models SET schema_hash = $2, artifact_key = $3, artifact_digest = $4, card = $5, gates = $6, compared_with = $7,
                            trained_at = coalesce(trained_at, now())
          WHERE model_id = $1",
     )
@@ -67,9 +59,9 @@ pub async fn stage_artifact(tx: &mut TenantTx, id: &ModelId, staged: &StagedArti
     .bind(&staged.schema_hash)
     .bind(&staged.artifact_key)
     .bind(&staged.artifact_digest)
-    .bind(&staged.card_key)
     .bind(&staged.card)
     .bind(&staged.gates)
+    .bind(staged.compared_with.as_ref().map(ModelId::as_str))
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -95,16 +87,18 @@ pub async fn reject(tx: &mut TenantTx, id: &ModelId, code: Code, message: &str) 
     Ok(())
 }
 
-/// Puts a staged or archived model into production, in place of the one that is there. A model that is in production stays so.
+/// Puts a staged or archived model into production, in place of the one that is there, and returns that one, archived
+/// now. A model that is in production stays so.
 ///
 /// # Errors
-/// `MODEL_NOT_FOUND`, `MODEL_STATE_FORBIDS`.
-pub async fn activate(tx: &mut TenantTx, id: &ModelId) -> Result<Activation> {
+/// `MODEL_NOT_FOUND`, `MODEL_STATE_FORBIDS`; `COMPARISON_OUTDATED` when a staged model was compared with another one than it would
+/// replace. (An archived one was in production before, and its return is a person's choice.)
+pub async fn activate(tx: &mut TenantTx, id: &ModelId) -> Result<Option<ModelId>> {
     let model = get(tx, id).await?;
     lock_definition(tx, &model.definition_name).await?;
     let was = lock_state(tx, id).await?;
     if was == ModelState::Production {
-        return Ok(Activation { previous: None, was });
+        return Ok(None);
     }
     let tenant = tx.tenant().clone();
     let previous: Option<String> = sqlx::query_scalar(
@@ -116,33 +110,19 @@ pub async fn activate(tx: &mut TenantTx, id: &ModelId) -> Result<Activation> {
     .fetch_optional(tx.connection())
     .await?;
     set_state(tx, id, was, ModelState::Production).await?;
-    let previous = previous.map(|id| id.parse()).transpose().map_err(|_| not_found(id))?;
-    Ok(Activation { previous, was })
-}
-
-/// Undoes [`activate`]: the model becomes what it was, and the previous one answers again.
-///
-/// # Errors
-/// `MODEL_NOT_FOUND`; `MODEL_STATE_FORBIDS` when another operation has moved either model on meanwhile.
-pub async fn deactivate(tx: &mut TenantTx, id: &ModelId, activation: &Activation) -> Result<()> {
-    let model = get(tx, id).await?;
-    lock_definition(tx, &model.definition_name).await?;
-    let now = lock_state(tx, id).await?;
-    if now == activation.was {
-        return Ok(());
-    }
-    if now != ModelState::Production {
+    let previous: Option<ModelId> = previous.map(|id| id.parse()).transpose().map_err(|_| not_found(id))?;
+    if was == ModelState::Staged && previous != model.compared_with {
+        let name = |model: &Option<ModelId>| model.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         return Err(StoreError::refused(
-            Code::ModelStateForbids,
-            format!("model {id} is {now}: its activation cannot be undone any more"),
+            Code::ComparisonOutdated,
+            format!(
+                "model {id} was compared with the model in production at its training ({}), and {} is there now",
+                name(&model.compared_with),
+                name(&previous)
+            ),
         ));
     }
-    set_state(tx, id, now, activation.was).await?;
-    if let Some(previous) = &activation.previous {
-        let state = lock_state(tx, previous).await?;
-        set_state(tx, previous, state, ModelState::Production).await?;
-    }
-    Ok(())
+    Ok(previous)
 }
 
 /// One activation at a time for a tenant and definition, until the transaction ends. Row locks would not do: the model in

@@ -5,7 +5,7 @@
 
 mod lifecycle;
 
-pub use lifecycle::{Activation, StagedArtifact, activate, deactivate, reject, set_dataset, stage_artifact, transition};
+pub use lifecycle::{StagedArtifact, activate, reject, set_dataset, stage_artifact, transition};
 
 use chrono::{DateTime, Utc};
 use leadline_domain::{Code, DatasetId, ModelId, ModelState, OperationId};
@@ -49,10 +49,11 @@ pub struct Model {
     pub artifact_key: Option<String>,
     /// SHA-256 of the artifact's bytes, hex.
     pub artifact_digest: Option<String>,
-    pub card_key: Option<String>,
     /// `None` also in lists: cards are long.
     pub card: Option<Json>,
     pub gates: Option<Json>,
+    /// The model in production that the gates compared it with.
+    pub compared_with: Option<ModelId>,
     pub code: Option<Code>,
     pub message: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -75,9 +76,9 @@ impl FromRow<'_, PgRow> for Model {
             schema_hash: row.try_get("schema_hash")?,
             artifact_key: row.try_get("artifact_key")?,
             artifact_digest: row.try_get("artifact_digest")?,
-            card_key: row.try_get("card_key")?,
             card: row.try_get("card")?,
             gates: row.try_get("gates")?,
+            compared_with: parsed_opt(row, "compared_with")?,
             code: parsed_opt(row, "code")?,
             message: row.try_get("message")?,
             created_at: row.try_get("created_at")?,
@@ -91,9 +92,9 @@ macro_rules! columns {
     ($card:literal) => {
         concat!(
             "model_id, operation_id, definition_name, object, definition, training, state, dataset_id, consent_version, \
-             schema_hash, artifact_key, artifact_digest, card_key, ",
+             schema_hash, artifact_key, artifact_digest, ",
             $card,
-            ", gates, code, message, created_at, trained_at, promoted_at"
+            ", gates, compared_with, code, message, created_at, trained_at, promoted_at"
         )
     };
     () => {

@@ -136,14 +136,26 @@ pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &st
     Ok(operation)
 }
 
-/// Accepted operations whose start may have been lost: older than `age` and without a run. They are locked until the
-/// transaction ends, and what another sweeper holds is left out; start each and [`record_start`] it in the same transaction.
-pub async fn to_start(tx: &mut OperatorTx, age: Duration, limit: u32) -> Result<Vec<Operation>> {
+/// Records that Temporal has the cancel that was asked for.
+pub async fn record_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    sqlx::query("UPDATE operations SET cancel_delivered_at = coalesce(cancel_delivered_at, now()) WHERE operation_id = $1")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// What has to be told to Temporal still, older than `age`, oldest first: accepted operations whose start may have been lost, and
+/// cancels that were asked for and not delivered. Two sweepers may find the same; both calls can be repeated.
+pub async fn undelivered(tx: &mut OperatorTx, age: Duration, limit: u32) -> Result<Vec<Operation>> {
     let rows = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
-        " FROM operations WHERE state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1)
-          ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+        " FROM operations
+          WHERE ended_at IS NULL AND (
+              (state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1))
+              OR (cancel_delivered_at IS NULL AND cancel_requested_at <= now() - make_interval(secs => $1)))
+          ORDER BY created_at LIMIT $2"
     ))
     .bind(age.as_secs_f64())
     .bind(i64::from(limit))

@@ -143,17 +143,24 @@ async fn lists_page_by_key_and_two_sweepers_never_hold_the_same_operation() {
     assert_eq!(operations::list(&mut tx, &exports, &forged).await.unwrap_err().failure().code, Code::InvalidArgument);
     drop(tx);
 
-    let (mut one, mut two) = (db.store.operator().await.unwrap(), db.store.operator().await.unwrap());
-    let first = operations::to_start(&mut one, Duration::ZERO, 3).await.unwrap();
-    let second = operations::to_start(&mut two, Duration::ZERO, 3).await.unwrap();
-    assert_eq!((first.len(), second.len()), (3, 1));
-    for operation in first.iter().chain(&second) {
-        assert_eq!(operation.reference().workflow_id(), operation.workflow_id);
-    }
-    operations::record_start(&mut one, &first[0].id, "run").await.unwrap();
-    one.commit().await.unwrap();
-    drop(two);
-    let mut again = db.store.operator().await.unwrap();
-    assert_eq!(operations::to_start(&mut again, Duration::ZERO, 9).await.unwrap().len(), 3, "a started one is left out");
-    assert_eq!(operations::to_start(&mut again, Duration::from_secs(3600), 9).await.unwrap(), []);
+    let mut tx = db.store.operator().await.unwrap();
+    let waiting = operations::undelivered(&mut tx, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(waiting.len(), 4);
+    assert!(waiting.iter().all(|operation| operation.reference().workflow_id() == operation.workflow_id));
+    assert_eq!(
+        operations::undelivered(&mut tx, Duration::from_secs(3600), 9).await.unwrap(),
+        [],
+        "a caller has time to start it"
+    );
+
+    let started = &waiting[0].id;
+    let left = async |tx: &mut _| -> Vec<_> {
+        operations::undelivered(tx, Duration::ZERO, 9).await.unwrap().into_iter().map(|operation| operation.id).collect()
+    };
+    operations::record_start(&mut tx, started, "run").await.unwrap();
+    assert!(!left(&mut tx).await.contains(started));
+    operations::request_cancel(&mut tx, started, "lk", "").await.unwrap();
+    assert!(left(&mut tx).await.contains(started), "a cancel has to reach a run, too");
+    operations::record_cancel(&mut tx, started).await.unwrap();
+    assert!(!left(&mut tx).await.contains(started));
 }

@@ -35,9 +35,9 @@ fn artifact() -> StagedArtifact {
         schema_hash: "5c".into(),
         artifact_key: "t/artifacts/a".into(),
         artifact_digest: "d1".into(),
-        card_key: "t/artifacts/card".into(),
         card: json!({ "auc": 0.81 }),
         gates: json!([]),
+        compared_with: None,
     }
 }
 
@@ -45,7 +45,8 @@ async fn staged(store: &Store, tenant: &TenantId, definition: &str) -> ModelId {
     let mut tx = store.tenant(tenant).await.unwrap();
     let id = draft(&mut tx, definition).await;
     models::transition(&mut tx, &id, ModelState::Training).await.unwrap();
-    models::stage_artifact(&mut tx, &id, &artifact()).await.unwrap();
+    let compared_with = models::active(&mut tx, definition).await.unwrap().map(|model| model.id);
+    models::stage_artifact(&mut tx, &id, &StagedArtifact { compared_with, ..artifact() }).await.unwrap();
     models::transition(&mut tx, &id, ModelState::Validated).await.unwrap();
     models::transition(&mut tx, &id, ModelState::Staged).await.unwrap();
     tx.commit().await.unwrap();
@@ -80,39 +81,43 @@ async fn the_database_refuses_exactly_the_transitions_that_the_domain_refuses() 
 async fn a_model_reaches_production_step_by_step_and_a_rollback_is_a_promotion() {
     let db = database().await;
     let (tenant, _) = fixture::tenant(&db.store, "learner").await;
-    let (old, new) = (staged(&db.store, &tenant, "lead").await, staged(&db.store, &tenant, "lead").await);
+    let old = staged(&db.store, &tenant, "lead").await;
     let mut tx = db.store.tenant(&tenant).await.unwrap();
     assert_eq!(models::active(&mut tx, "lead").await.unwrap(), None);
-    assert_eq!(models::activate(&mut tx, &old).await.unwrap().previous, None);
-    let activation = models::activate(&mut tx, &new).await.unwrap();
-    assert_eq!((activation.previous.as_ref(), activation.was), (Some(&old), ModelState::Staged));
-    assert_eq!(models::activate(&mut tx, &new).await.unwrap().previous, None, "a repetition changes nothing");
-    assert_eq!(models::get(&mut tx, &old).await.unwrap().state, ModelState::Archived);
-
-    models::deactivate(&mut tx, &new, &activation).await.unwrap();
-    models::deactivate(&mut tx, &new, &activation).await.unwrap();
-    assert_eq!(models::active(&mut tx, "lead").await.unwrap().unwrap().id, old);
-    models::activate(&mut tx, &new).await.unwrap();
-    let rollback = models::activate(&mut tx, &old).await.unwrap();
-    assert_eq!((rollback.previous.as_ref(), rollback.was), (Some(&new), ModelState::Archived));
-    let moved_on = models::deactivate(&mut tx, &new, &activation).await.unwrap_err();
-    assert_eq!(moved_on.code(), Some(Code::ModelStateForbids));
+    assert_eq!(models::activate(&mut tx, &old).await.unwrap(), None);
     tx.commit().await.unwrap();
-
-    let rivals = [staged(&db.store, &tenant, "lead").await, staged(&db.store, &tenant, "lead").await];
-    join_all(rivals.iter().map(|id| async {
-        let mut tx = db.store.tenant(&tenant).await.unwrap();
-        models::activate(&mut tx, id).await.unwrap();
-        tx.commit().await.unwrap();
-    }))
-    .await;
+    let new = staged(&db.store, &tenant, "lead").await;
     let mut tx = db.store.tenant(&tenant).await.unwrap();
-    let active = models::all_active(&mut tx).await.unwrap();
-    assert_eq!(active.len(), 1, "of two promotions at once, one is in production and the other archived");
-    assert!(rivals.contains(&active[0].id));
+    assert_eq!(models::activate(&mut tx, &new).await.unwrap().as_ref(), Some(&old));
+    assert_eq!(models::activate(&mut tx, &new).await.unwrap(), None, "a repetition changes nothing");
+    assert_eq!(models::get(&mut tx, &old).await.unwrap().state, ModelState::Archived);
+    assert_eq!(models::activate(&mut tx, &old).await.unwrap().as_ref(), Some(&new), "a rollback");
     let production = ModelFilter { state: Some(ModelState::Production), ..ModelFilter::default() };
     let listed = models::list(&mut tx, &production, &PageRequest::default()).await.unwrap().items;
     assert_eq!((listed.len(), &listed[0].card), (1, &None));
+}
+
+#[tokio::test]
+async fn of_two_models_that_were_compared_with_the_same_one_only_the_first_is_promoted() {
+    let db = database().await;
+    let (tenant, _) = fixture::tenant(&db.store, "rivals").await;
+    let rivals = [staged(&db.store, &tenant, "lead").await, staged(&db.store, &tenant, "lead").await];
+    let outcomes = join_all(rivals.iter().map(|id| async {
+        let mut tx = db.store.tenant(&tenant).await.unwrap();
+        let outcome = models::activate(&mut tx, id).await;
+        if outcome.is_ok() {
+            tx.commit().await.unwrap();
+        }
+        outcome.map_err(|error| error.code())
+    }))
+    .await;
+    let refused: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_err()).collect();
+    assert_eq!(refused, [&Err(Some(Code::ComparisonOutdated))]);
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    let active = models::all_active(&mut tx).await.unwrap();
+    assert_eq!(active.len(), 1);
+    let loser = rivals.iter().find(|id| **id != active[0].id).unwrap();
+    assert_eq!(models::get(&mut tx, loser).await.unwrap().state, ModelState::Staged, "nothing of the refused one is left");
 }
 
 #[tokio::test]
