@@ -57,6 +57,7 @@ CREATE TABLE consents (
     PRIMARY KEY (tenant_id, version)
 );
 CALL isolate_tenants('consents');
+REVOKE UPDATE, DELETE ON consents FROM leadline_tenant, leadline_operator;
 
 -- Envelope encryption: `sealed` is the secret under a data key, `wrapped_key` the data key under the key `key_id`
 -- that lies outside the database.

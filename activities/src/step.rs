@@ -147,8 +147,19 @@ impl Services {
         };
         operations::progress(&mut tx, &key.operation, &key.step, &whole_step(0)).await?;
         tx.commit().await?;
-        let attempt = Attempt { services: Arc::clone(self), operation: input.operation, key, facts, pulse };
-        Ok(body(attempt, input.params).await?.result)
+        let tenant = input.operation.tenant.clone();
+        let attempt = Attempt { services: Arc::clone(self), operation: input.operation, key: key.clone(), facts, pulse };
+        match body(attempt, input.params).await {
+            Ok(done) => Ok(done.result),
+            Err(failure) => self.finished_elsewhere(&tenant, &key).await.ok_or(failure),
+        }
+    }
+
+    /// The result of the attempt that has finished the step while this one failed, which is then no failure of the step. `None`
+    /// also when the ledger cannot be asked.
+    async fn finished_elsewhere(&self, tenant: &TenantId, key: &StepKey) -> Option<Json> {
+        let mut tx = self.store.tenant_read(tenant).await.ok()?;
+        ledger::result(&mut tx, key).await.ok()?
     }
 
     /// Keeps a body company: heartbeats while it gets on, asks it to stop when that is asked for, and turns whatever it ends

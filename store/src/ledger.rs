@@ -240,6 +240,19 @@ pub async fn mark_undone(tx: &mut TenantTx, key: &StepKey) -> Result<()> {
     }
 }
 
+/// The result of a step that is done; `None` while it is not, and once its undo has begun.
+pub async fn result(tx: &mut TenantTx, key: &StepKey) -> Result<Option<Json>> {
+    let found: Option<Option<Json>> = sqlx::query_scalar(
+        "SELECT result FROM step_ledger WHERE operation_id = $1 AND step = $2 AND epoch = $3 AND state = 'done'",
+    )
+    .bind(key.operation.as_str())
+    .bind(&key.step)
+    .bind(i64::from(key.epoch))
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(found.map(|result| result.unwrap_or(Json::Null)))
+}
+
 /// All rows of an operation, in the order in which they were opened.
 pub async fn steps(tx: &mut impl Transact, operation: &OperationId) -> Result<Vec<LedgerRow>> {
     let rows = sqlx::query_as(

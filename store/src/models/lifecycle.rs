@@ -67,8 +67,8 @@ pub async fn stage_artifact(tx: &mut TenantTx, id: &ModelId, staged: &StagedArti
     Ok(())
 }
 
-/// Ends a run that registers nothing. What it staged is named no more, but card and gates stay, so that a person can read why.
-/// The first reason stands.
+/// Ends a run that registers nothing. What it staged, a data set of its own included, is named no more, but card and gates
+/// stay, so that a person can read why. The first reason stands.
 ///
 /// # Errors
 /// `MODEL_NOT_FOUND`; `MODEL_STATE_FORBIDS` from registration on.
@@ -78,12 +78,16 @@ pub async fn reject(tx: &mut TenantTx, id: &ModelId, code: Code, message: &str) 
         return Ok(());
     }
     set_state(tx, id, from, ModelState::Rejected).await?;
-    sqlx::query("UPDATE models SET artifact_key = NULL, artifact_digest = NULL, code = $2, message = $3 WHERE model_id = $1")
-        .bind(id.as_str())
-        .bind(code.as_str())
-        .bind(message)
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE models SET artifact_key = NULL, artifact_digest = NULL, code = $2, message = $3,
+                dataset_id = (SELECT d.dataset_id FROM datasets d WHERE d.dataset_id = models.dataset_id AND d.state = 'committed')
+         WHERE model_id = $1",
+    )
+    .bind(id.as_str())
+    .bind(code.as_str())
+    .bind(message)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 

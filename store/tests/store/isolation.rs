@@ -1,8 +1,8 @@
 //! Row-level security holds whatever a query says.
 
-use leadline_domain::{OperationId, OperationKind, TenantId};
+use leadline_domain::{ConsentGrant, OperationId, OperationKind, TenantId};
 use leadline_store::{
-    StoreError, Transact,
+    StoreError, Transact, consents,
     operations::{self, OperationFilter},
     tenants,
 };
@@ -102,6 +102,25 @@ async fn an_operators_transaction_sees_all_tenants_until_it_is_bound_to_one() {
     assert_eq!(tenants::get(&mut tx, &TenantId::random()).await.unwrap_err().failure().code.as_str(), "TENANT_NOT_FOUND");
     let erased = sqlx::query("DELETE FROM audit_log").execute(tx.connection()).await;
     assert!(erased.is_err(), "the audit log is append-only for operators too");
+}
+
+#[tokio::test]
+async fn a_consent_that_was_recorded_stands_and_goes_only_with_its_tenant() {
+    let db = database().await;
+    let (tenant, operation) = (TenantId::random(), OperationId::random());
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    tenants::insert(&mut tx, &new_tenant("consenting", &operation)).await.unwrap();
+    consents::record(&mut tx, ConsentGrant::default(), "lk", "").await.unwrap();
+    tx.commit().await.unwrap();
+    for statement in ["UPDATE consents SET allow_export = true", "DELETE FROM consents"] {
+        let mut tx = db.store.tenant(&tenant).await.unwrap();
+        assert!(sqlx::query(statement).execute(tx.connection()).await.is_err(), "{statement} by the tenant");
+        let mut tx = db.store.operator().await.unwrap();
+        assert!(sqlx::query(statement).execute(tx.connection()).await.is_err(), "{statement} by an operator");
+    }
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    assert!(tenants::discard(&mut tx, &operation).await.unwrap());
+    assert!(consents::current(&mut tx).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -62,6 +62,9 @@ async fn a_repeated_attempt_resumes_from_facts_and_parts_and_answers_with_the_fi
     assert_eq!(effects(&mut tx).await, 0, "the slower attempt's effect is gone with its transaction");
     assert_eq!(ledger::open_step(&mut tx, &key).await.unwrap(), StepStart::Done { result: json!({ "rows": 100_000 }) });
     assert!(is_closed(export_parts::commit_part(&mut tx, &key, &part(2)).await));
+    assert_eq!(ledger::result(&mut tx, &key).await.unwrap(), Some(json!({ "rows": 100_000 })));
+    ledger::close_epoch(&mut tx, &key).await.unwrap();
+    assert_eq!(ledger::result(&mut tx, &key).await.unwrap(), None, "a step that is being undone has no result");
 }
 
 #[tokio::test]

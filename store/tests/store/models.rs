@@ -137,6 +137,7 @@ async fn a_rejected_run_keeps_its_first_reason_and_its_card_and_nothing_that_cou
     models::reject(&mut tx, &id, Code::Cancelled, "cancelled").await.unwrap();
     let rejected = models::get(&mut tx, &id).await.unwrap();
     assert_eq!((rejected.state, rejected.code, rejected.artifact_key), (ModelState::Rejected, Some(Code::GateRefused), None));
+    assert_eq!(rejected.dataset, None, "its own data set went with it");
     assert_eq!(rejected.card, Some(json!({ "auc": 0.81 })));
     let late = models::reject(&mut tx, &registered, Code::Cancelled, "").await.unwrap_err();
     assert_eq!(late.code(), Some(Code::ModelStateForbids));
