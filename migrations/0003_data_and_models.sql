@@ -52,18 +52,25 @@ CREATE TABLE records (
     commit_number bigint NOT NULL DEFAULT 0,
     commit_sequence integer NOT NULL DEFAULT 0,
     is_deleted  boolean NOT NULL DEFAULT false,
+    -- deleted because an export of this moment did not have it; null when the org itself told of the deletion
+    absent_since timestamptz,
+    -- of the latest export that has written it
+    exported_at timestamptz,
     dataset_id  text,
     PRIMARY KEY (tenant_id, object, record_id)
 );
 CALL isolate_tenants('records');
 
--- The fields of each object as the latest committed export described them.
+-- The fields of each object as its exports described them.
 CREATE TABLE object_schemas (
     tenant_id   text NOT NULL REFERENCES tenants ON DELETE CASCADE,
     object      text NOT NULL,
     schema      jsonb NOT NULL,
     schema_hash text NOT NULL,
     dataset_id  text NOT NULL,
+    -- when the org was read by the latest export, and by the latest one of every field
+    exported_at timestamptz NOT NULL,
+    whole_at    timestamptz,
     updated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, object)
 );

@@ -157,6 +157,18 @@ impl ObjectSchema {
         self.fields.iter().position(|f| f.name == name)
     }
 
+    /// With the fields of `other` in place of its own of the same name, and behind them.
+    #[must_use]
+    pub fn extended_by(mut self, other: Self) -> Self {
+        for field in other.fields {
+            match self.position(&field.name) {
+                Some(at) => self.fields[at] = field,
+                None => self.fields.push(field),
+            }
+        }
+        self
+    }
+
     /// SHA-256, in hex, over object, names and types, whatever the column order. Labels do not count: relabelling a field
     /// does not change what a model reads.
     pub fn hash(&self) -> String {

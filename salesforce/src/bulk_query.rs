@@ -3,9 +3,10 @@
 use std::fmt;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use leadline_domain::value::ObjectSchema;
+use leadline_domain::value::{FieldType, ObjectSchema, Value};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ pub struct QueryJob {
     #[serde(default)]
     pub created_by_id: Option<String>,
     #[serde(default)]
-    pub created_date: Option<String>,
+    created_date: Option<String>,
     /// Rises while the job runs.
     #[serde(default)]
     pub number_records_processed: Option<u64>,
@@ -87,6 +88,14 @@ pub struct QueryJob {
 }
 
 impl QueryJob {
+    /// When the vendor took the job, to the second; `None` when it did not say so.
+    pub fn created_at(&self) -> Option<DateTime<Utc>> {
+        match Value::parse(FieldType::DateTime, self.created_date.as_deref()?) {
+            Ok(Value::DateTime(at)) => Some(at),
+            _ => None,
+        }
+    }
+
     /// Whether the results can be read: `false` while the job runs.
     ///
     /// # Errors

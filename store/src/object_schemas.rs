@@ -1,10 +1,12 @@
-//! The fields of each object, as the latest applied data set has them: what serving reads current state by.
+//! The fields of each object in current state, as its exports have described them: what serving reads current state by.
 
+use chrono::{DateTime, Utc};
 use leadline_domain::{Code, DatasetId, value::ObjectSchema};
 use sqlx::{FromRow, Row as _, postgres::PgRow, types::Json};
 
 use crate::{
     Result, StoreError, TenantTx, Transact as _,
+    records::Snapshot,
     row::{json, parsed},
 };
 
@@ -21,22 +23,56 @@ impl FromRow<'_, PgRow> for StoredSchema {
     }
 }
 
-/// Writes the schema of its object, over an earlier one.
-pub async fn upsert(tx: &mut TenantTx, schema: &ObjectSchema, dataset: &DatasetId) -> Result<()> {
+/// Says that current state is being brought up to an export, and shows its fields: all of them, or for an export of some fields
+/// those beside the known ones. `false` when a newer export of every field has begun before: then this one has nothing to add.
+pub async fn register(tx: &mut TenantTx, schema: &ObjectSchema, export: &Snapshot<'_>) -> Result<bool> {
     let tenant = tx.tenant().clone();
-    sqlx::query(
-        "INSERT INTO object_schemas (tenant_id, object, schema, schema_hash, dataset_id) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (tenant_id, object) DO UPDATE
-         SET schema = excluded.schema, schema_hash = excluded.schema_hash, dataset_id = excluded.dataset_id, updated_at = now()",
+    let known: Option<(DateTime<Utc>, Option<DateTime<Utc>>, Json<ObjectSchema>)> = sqlx::query_as(
+        "SELECT exported_at, whole_at, schema FROM object_schemas WHERE tenant_id = $1 AND object = $2 FOR UPDATE",
     )
     .bind(tenant.as_str())
     .bind(&schema.object)
-    .bind(Json(schema))
-    .bind(schema.hash())
-    .bind(dataset.as_str())
+    .fetch_optional(tx.connection())
+    .await?;
+    let shown = match known {
+        Some((_, Some(whole_at), _)) if whole_at > export.taken_at => return Ok(false),
+        // An older export of other fields: what is shown is newer, and stays.
+        Some((exported_at, _, Json(known))) if exported_at > export.taken_at => schema.clone().extended_by(known),
+        Some((_, _, Json(known))) if export.fields.is_some() => known.extended_by(schema.clone()),
+        _ => schema.clone(),
+    };
+    sqlx::query(
+        "INSERT INTO object_schemas AS s (tenant_id, object, schema, schema_hash, dataset_id, exported_at, whole_at)
+         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN $6 END)
+         ON CONFLICT (tenant_id, object) DO UPDATE
+         SET schema = excluded.schema, schema_hash = excluded.schema_hash, dataset_id = excluded.dataset_id,
+             exported_at = greatest(s.exported_at, excluded.exported_at), whole_at = greatest(s.whole_at, excluded.whole_at),
+             updated_at = now()",
+    )
+    .bind(tenant.as_str())
+    .bind(&schema.object)
+    .bind(Json(&shown))
+    .bind(shown.hash())
+    .bind(export.dataset.as_str())
+    .bind(export.taken_at)
+    .bind(export.fields.is_none())
     .execute(tx.connection())
     .await?;
-    Ok(())
+    Ok(true)
+}
+
+/// Whether no newer export of every field has been registered. It stays so until the transaction ends.
+pub async fn is_current(tx: &mut TenantTx, export: &Snapshot<'_>) -> Result<bool> {
+    let tenant = tx.tenant().clone();
+    let current: Option<bool> = sqlx::query_scalar(
+        "SELECT whole_at IS NULL OR whole_at <= $3 FROM object_schemas WHERE tenant_id = $1 AND object = $2 FOR SHARE",
+    )
+    .bind(tenant.as_str())
+    .bind(export.object)
+    .bind(export.taken_at)
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(current.unwrap_or(true))
 }
 
 /// # Errors

@@ -5,6 +5,7 @@
 //! and, once known, its id. See [`super::orphans`] for the search. The create runs under the fence, so that no undo searches
 //! while it is under way.
 
+use chrono::{DateTime, Utc};
 use leadline_domain::{
     Code, Failure,
     operation::ExportDataset,
@@ -41,6 +42,8 @@ pub(super) struct JobFacts {
     pub(super) before: Vec<String>,
     pub(super) job: Option<String>,
     pub(super) schema: Option<ObjectSchema>,
+    /// When the org took the job, by its own clock: what it answers with is at least as new.
+    pub(super) taken_at: Option<DateTime<Utc>>,
 }
 
 impl JobFacts {
@@ -64,7 +67,8 @@ pub(super) async fn start(attempt: Attempt, export: ExportDataset) -> Result<Don
     let mut tx = attempt.fence().await?;
     consents::require(&mut tx, "allowExport", |grant| grant.allow_export).await?;
     let job = client.create_query_job(&soql).await?;
-    ledger::record_facts(&mut tx, attempt.key(), &json!({ "job": job.id, "schema": schema })).await?;
+    ledger::record_facts(&mut tx, attempt.key(), &json!({ "job": job.id, "schema": schema, "taken_at": job.created_at() }))
+        .await?;
     let staged = NewDataset {
         id: export.dataset,
         operation: attempt.operation().operation.clone(),

@@ -12,7 +12,7 @@ use leadline_learning::{Artifact, Budget, FrameBuilder, PredictionDefinition, Tr
 use leadline_store::{
     models::{self, NewModel, StagedArtifact},
     object_schemas,
-    records::{self, RecordVersion},
+    records::{self, RecordVersion, Snapshot},
 };
 use serde_json::json;
 
@@ -108,13 +108,14 @@ pub async fn ready(world: &World) -> (TenantId, Caller, ModelId) {
     let (tenant, caller) = world.tenant("acme", Some(ConsentGrant::ALL)).await;
     let mut tx = world.store.tenant(&tenant).await.unwrap();
     let dataset = OperationId::random().dataset();
-    object_schemas::upsert(&mut tx, &schema(), &dataset).await.unwrap();
+    let export = Snapshot { object: "Lead", dataset: &dataset, taken_at: DateTime::UNIX_EPOCH, fields: None };
+    object_schemas::register(&mut tx, &schema(), &export).await.unwrap();
     let version = RecordVersion {
         record_id: RECORD.into(),
         modified_at: DateTime::UNIX_EPOCH,
         fields: json!({"Id": RECORD, "Rating": "Hot", "NumberOfEmployees": 450.0, "Description": null, "IsConverted": false}),
     };
-    records::upsert_batch(&mut tx, "Lead", &[version], &dataset).await.unwrap();
+    records::upsert_batch(&mut tx, &export, &[version]).await.unwrap();
     tx.commit().await.unwrap();
     let model = promote(world, &tenant, 0.5).await;
     (tenant, caller, model)

@@ -1,9 +1,10 @@
 //! Synchronous and asynchronous predictions with a model that was really trained, over records that really lie there.
 
+use chrono::Utc;
 use futures::future::join_all;
 use leadline_domain::{ConsentGrant, OperationId, value::Value};
 use leadline_learning::Record;
-use leadline_store::{consents, object_schemas};
+use leadline_store::{consents, object_schemas, records::Snapshot};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -55,7 +56,9 @@ async fn a_field_that_the_org_has_lost_since_training_is_an_error_and_no_silent_
         let mut now = schema();
         now.fields.retain(|field| fields.contains(&field.name.as_str()));
         let mut tx = world.store.tenant(&tenant).await.unwrap();
-        object_schemas::upsert(&mut tx, &now, &OperationId::random().dataset()).await.unwrap();
+        let dataset = OperationId::random().dataset();
+        let export = Snapshot { object: "Lead", dataset: &dataset, taken_at: Utc::now(), fields: None };
+        assert!(object_schemas::register(&mut tx, &now, &export).await.unwrap());
         tx.commit().await.unwrap();
     };
 

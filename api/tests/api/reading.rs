@@ -84,8 +84,9 @@ async fn health_and_metrics_need_no_key_and_name_no_tenant() {
     assert_eq!(ready, json!({"status": "ready", "database": "up", "temporal": "down"}), "Temporal is not needed to accept");
     let page = stranger.get("/metrics").await;
     let page = page.body.as_str().unwrap();
-    assert!(page.contains("_count{rpc=\"GetTenantStatus\",transport=\"rest\",code=\"OK\"} 1\n"), "{page}");
-    assert!(page.contains("_count{rpc=\"other\",transport=\"rest\",code=\"NOT_FOUND\"} 1\n"), "{page}");
+    // The other tests of this process count on the same page.
+    assert!(page.contains("_count{rpc=\"GetTenantStatus\",transport=\"rest\",code=\"OK\"} "), "{page}");
+    assert!(page.contains("_count{rpc=\"other\",transport=\"rest\",code=\"NOT_FOUND\"} "), "{page}");
     assert!(!page.contains(tenant.as_str()));
     world.stop().await;
 }

@@ -5,7 +5,7 @@ use leadline_domain::{Code, ConsentGrant, ModelId, ModelState, OperationId, Tena
 use leadline_store::{
     PageRequest, Store, TenantTx, consents,
     models::{self, ModelFilter, NewModel, StagedArtifact},
-    records::{self, RecordVersion},
+    records::{self, RecordVersion, Snapshot},
     serving,
 };
 use serde_json::json;
@@ -159,7 +159,9 @@ async fn one_statement_gives_a_prediction_its_consent_model_and_record() {
     let mut tx = db.store.tenant(&tenant).await.unwrap();
     models::activate(&mut tx, &model).await.unwrap();
     let version = RecordVersion { record_id: "00Q1".into(), modified_at: chrono::Utc::now(), fields: json!({ "Id": "00Q1" }) };
-    records::upsert_batch(&mut tx, "Lead", &[version], &OperationId::random().dataset()).await.unwrap();
+    let dataset = OperationId::random().dataset();
+    let export = Snapshot { object: "Lead", dataset: &dataset, taken_at: version.modified_at, fields: None };
+    records::upsert_batch(&mut tx, &export, &[version]).await.unwrap();
     let basis = serving::answer_basis(&mut tx, None, Some("00Q1")).await.unwrap();
     assert_eq!((basis.consent, basis.training_was_allowed), (None, false));
     assert_eq!((basis.model.id, basis.model.object.as_str()), (model, "Lead"));
