@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use leadline_domain::{Failure, OperationState};
 use leadline_store::{
-    Store,
+    Store, claims,
     operations::{self, Operation},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -107,6 +107,7 @@ impl Starter {
     /// The rows stay locked meanwhile, so that two API processes do not start the same operations; if they did, Temporal
     /// would refuse the second start. The first failure ends the sweep: the others would most likely fail as well.
     async fn sweep_once(&self, older_than: Duration, batch: u32) -> Result<usize, Failure> {
+        self.forget_expired().await?;
         let mut tx = self.store.operator().await?;
         let waiting = operations::to_start(&mut tx, older_than, batch).await?;
         for operation in &waiting {
@@ -119,5 +120,12 @@ impl Starter {
         }
         tx.commit().await?;
         Ok(waiting.len())
+    }
+
+    /// Deletes fields and answers that were promised to be kept no longer than until now.
+    async fn forget_expired(&self) -> Result<(), Failure> {
+        let mut tx = self.store.operator().await?;
+        claims::purge(&mut tx).await?;
+        Ok(tx.commit().await?)
     }
 }

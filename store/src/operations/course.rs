@@ -136,6 +136,16 @@ pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &st
     Ok(operation)
 }
 
+/// Notes that a cancel came after the effect had been seen, where nobody had written down that it was asked for: in Temporal
+/// itself, anybody can ask.
+pub async fn note_late_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    sqlx::query("UPDATE operations SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE operation_id = $1")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Accepted operations whose start may have been lost: older than `age` and without a run. They are locked until the
 /// transaction ends, and what another sweeper holds is left out; start each and [`record_start`] it in the same transaction.
 pub async fn to_start(tx: &mut OperatorTx, age: Duration, limit: u32) -> Result<Vec<Operation>> {

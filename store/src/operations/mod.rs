@@ -7,7 +7,9 @@ mod accept;
 mod course;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
-pub use course::{Closing, CourseUpdate, close, progress, record_start, request_cancel, to_start, update_state};
+pub use course::{
+    Closing, CourseUpdate, close, note_late_cancel, progress, record_start, request_cancel, to_start, update_state,
+};
 
 use chrono::{DateTime, Utc};
 use leadline_domain::{Code, OperationId, OperationKind, OperationRef, OperationState, TenantId};
