@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use leadline_salesforce::Options;
+use leadline_store::budgets;
 
 /// Typed configuration of a worker's steps. The sagas' own limits are [`leadline_workflows::Limits`].
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Default for StepConfig {
             page_rows: 50_000,
             job_poll: Duration::from_secs(5),
             apply_rows: 5_000,
-            daily_api_calls: 100_000,
+            daily_api_calls: budgets::DAILY_CALLS,
             export_calls: 50,
             claim_lifetime: Duration::from_secs(7 * 24 * 3600),
             first_callback: Duration::from_secs(2),

@@ -92,6 +92,7 @@ async fn close(services: &Services, input: StepInput<Ending>) -> Result<(), Fail
     let before = operations::get(&mut tx, &input.operation.operation).await?;
     operations::close(&mut tx, &input.operation.operation, &closing).await?;
     if late_cancel && !before.state.is_ended() {
+        operations::note_late_cancel(&mut tx, &input.operation.operation).await?;
         let entry = AuditEntry {
             tenant: &input.operation.tenant,
             operation: Some(&input.operation.operation),

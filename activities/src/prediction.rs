@@ -120,6 +120,7 @@ async fn score_record(attempt: Attempt, predict: PredictAsync) -> Result<Done<Sc
         serde_json::to_value(&answer).map_err(|_| Failure::new(Code::Internal, "an answer cannot be written as JSON"))?;
     let mut tx = attempt.fence().await?;
     claims::put(&mut tx, operation, ClaimPurpose::Answer, &content, attempt.services().config.claim_lifetime).await?;
+    claims::delete(&mut tx, operation, ClaimPurpose::RequestFields).await?;
     attempt.finish(tx, &ScoredRecord { model: answer.model }).await
 }
 
@@ -254,7 +255,6 @@ async fn complete(attempt: &Attempt, delivered: bool) -> Result<Done<()>, Failur
     let operation = &attempt.operation().operation;
     predictions::complete(&mut tx, operation, delivered).await?;
     claims::delete(&mut tx, operation, ClaimPurpose::Answer).await?;
-    claims::delete(&mut tx, operation, ClaimPurpose::RequestFields).await?;
     attempt.finish(tx, &()).await
 }
 

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
+use leadline_store::budgets;
+
 /// Limits and pauses of the API process. Every duration is here, so that tests are fast without a faked clock.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -19,7 +21,7 @@ pub struct ApiConfig {
     pub health_interval: Duration,
     /// How long fields sent with an asynchronous prediction are kept until they are scored.
     pub claim_lifetime: Duration,
-    /// Calls to Salesforce that a tenant may make in a day, shown for a day on which it has made none yet.
+    /// Calls to Salesforce that a tenant may make in a UTC day, as the workers have it: shown for a day with none yet.
     pub daily_api_calls: i64,
     pub sweep: SweepConfig,
 }
@@ -52,7 +54,7 @@ impl Default for ApiConfig {
             drain: Duration::from_secs(10),
             health_interval: Duration::from_secs(5),
             claim_lifetime: Duration::from_secs(24 * 3600),
-            daily_api_calls: 10_000,
+            daily_api_calls: budgets::DAILY_CALLS,
             sweep: SweepConfig { interval: Duration::from_secs(5), older_than: Duration::from_secs(5), batch: 100 },
         }
     }

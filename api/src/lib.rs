@@ -18,6 +18,7 @@ mod health;
 mod keys;
 mod layers;
 mod metrics;
+mod reference;
 mod rest;
 mod server;
 mod services;
@@ -26,5 +27,6 @@ mod starter;
 mod temporal;
 
 pub use config::{ApiConfig, RateLimit, SweepConfig};
+pub use reference::error_section;
 pub use server::{Api, ApiError, Services};
 pub use temporal::{SAGA_QUEUE, Temporal};

@@ -36,14 +36,13 @@ use crate::{
     health::{self, Health},
     keys::Keys,
     layers::{self, authentication, guard, observation, rate},
-    metrics, rest,
+    metrics,
+    reference::error_section,
+    rest,
     services::Facade,
     starter::Starter,
     temporal::Temporal,
 };
-
-/// The error reference, a section for each code.
-const ERRORS: &str = include_str!("../../docs/errors.md");
 
 /// What the API stands on.
 #[derive(Clone)]
@@ -166,18 +165,13 @@ fn open_routes(health: Health) -> Result<Router, ApiError> {
 
 /// The section of the error reference that a problem's `type` refers to.
 async fn error_page(Path(code): Path<String>, request: Request) -> Response {
-    let section = code.parse::<Code>().ok().and_then(|code| section(ERRORS, code));
-    match section {
-        Some(text) => ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response(),
+    let found = code.parse::<Code>().ok().and_then(|code| Some((code, error_section(code)?)));
+    match found {
+        Some((code, text)) => {
+            ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], format!("## {code}\n{text}\n")).into_response()
+        }
         None => problem(&Failure::new(Code::NotFound, "no such error code"), &layers::origin(&request)),
     }
-}
-
-fn section(reference: &'static str, code: Code) -> Option<&'static str> {
-    let start = reference.find(&format!("## {code}\n"))?;
-    let section = &reference[start..];
-    let end = section[3..].find("\n## ").map_or(section.len(), |next| next + 4);
-    Some(&section[..end])
 }
 
 /// The services, on both transports, behind every layer.
@@ -245,17 +239,4 @@ fn transcoder(facade: Facade) -> impl Transcode + Send {
         ModelsRestBridge::externally_authenticated(facade.clone()),
         PredictionsRestBridge::externally_authenticated(facade),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_page_is_its_section_and_no_more() {
-        const TWO: &str = "# Errors\n\n## NOT_FOUND\n\nfirst\n\n## FORBIDDEN\n\nsecond\n";
-        assert_eq!(section(TWO, Code::NotFound), Some("## NOT_FOUND\n\nfirst\n\n"));
-        assert_eq!(section(TWO, Code::Forbidden), Some("## FORBIDDEN\n\nsecond\n"));
-        assert_eq!(section(TWO, Code::Internal), None);
-    }
 }

@@ -6,7 +6,7 @@ use leadline_proto::{
     v1,
     wkt::{Struct, Timestamp},
 };
-use leadline_store::{PageRequest, consents::Consent, operations::Operation, tenants};
+use leadline_store::{PageRequest, audit::AuditRow, consents::Consent, operations::Operation, tenants};
 use serde_json::Value as Json;
 
 pub fn operation(row: Operation) -> v1::Operation {
@@ -59,6 +59,10 @@ pub fn consent(tenant_id: &str, row: Consent) -> v1::Consent {
         record_time: Some(row.recorded_at.into()),
         note: row.note,
     }
+}
+
+pub fn audit_entry(row: AuditRow) -> v1::AuditEntry {
+    v1::AuditEntry { time: Some(row.at.into()), actor: row.actor, action: row.action, detail: structure(row.detail) }
 }
 
 pub fn error(code: Option<Code>, message: Option<String>) -> Option<v1::OperationError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leadline_domain::{Code, Failure, OperationState};
 use leadline_store::{
-    Store,
+    Store, claims,
     operations::{self, Operation},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -118,6 +118,7 @@ impl Starter {
     /// Nothing is locked meanwhile: what two sweepers deliver, Temporal takes once. One operation that Temporal refuses does not hold
     /// up the others; when Temporal does not answer at all, the rest waits for the next sweep.
     async fn sweep_once(&self, older_than: Duration, batch: u32) -> Result<usize, Failure> {
+        self.forget_expired().await?;
         let mut tx = self.store.operator().await?;
         let waiting = operations::undelivered(&mut tx, older_than, batch).await?;
         drop(tx);
@@ -133,6 +134,13 @@ impl Starter {
             }
         }
         Ok(delivered)
+    }
+
+    /// Deletes fields and answers that were promised to be kept no longer than until now.
+    async fn forget_expired(&self) -> Result<(), Failure> {
+        let mut tx = self.store.operator().await?;
+        claims::purge(&mut tx).await?;
+        Ok(tx.commit().await?)
     }
 }
 

@@ -106,7 +106,9 @@ impl Client {
                 "start `leadline dev` in this directory, or name one with --url and --key (LEADLINE_URL, LEADLINE_KEY)",
             )
         })?;
-        let key = match (&target.key, &dev) {
+        // The dev stack's key is an operator's: it is shown to that stack and to nobody else.
+        let own = dev.as_ref().filter(|dev| dev.api_url.origin() == base.origin());
+        let key = match (&target.key, own) {
             (Some(key), _) => key.clone(),
             (None, Some(dev)) => std::fs::read_to_string(&dev.operator_key_file)
                 .map_err(|error| {
@@ -115,14 +117,15 @@ impl Client {
                 })?
                 .trim()
                 .to_owned(),
-            (None, None) => return Err(CliError::environment("no API key", "give one with --key (LEADLINE_KEY)")),
+            (None, None) => {
+                return Err(CliError::environment(format!("no API key for {base}"), "give one with --key (LEADLINE_KEY)"));
+            }
         };
         Self::with_key(base, key)
     }
 
     fn with_key(base: Url, key: String) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| CliError::part("HTTP client", &error))?;
-        Ok(Self { http, base, key })
+        Ok(Self { http: http(&base)?, base, key })
     }
 
     pub fn base(&self) -> &Url {
@@ -170,8 +173,7 @@ impl Client {
             return Err(refusal(status, &bytes).into());
         }
         let unreadable = |error: serde_json::Error| CliError::part("answer of the API", &error);
-        let mut json: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        write_integers_as_such(&mut json);
+        let json: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let message = T::deserialize(&json).map_err(unreadable)?;
         Ok(Answer { message, json })
     }
@@ -188,18 +190,19 @@ fn address(base: &Url, path: &[&str]) -> Url {
     url
 }
 
-/// google.protobuf.Struct knows doubles only: a count of 20000 in a result or a card arrives as 20000.0.
-pub fn write_integers_as_such(json: &mut Value) {
-    const EXACT: f64 = (1u64 << 53) as f64;
-    match json {
-        Value::Number(number) => {
-            if let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT) {
-                *json = Value::from(float as i64);
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(write_integers_as_such),
-        Value::Object(fields) => fields.values_mut().for_each(write_integers_as_such),
-        _ => {}
+/// A client for what answers at `base`. On this machine no proxy stands in between, whatever the environment says of others.
+pub fn http(base: &Url) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().timeout(TIMEOUT);
+    let builder = if is_loopback(base) { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| CliError::part("HTTP client", &error))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 
@@ -225,10 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_of_a_struct_read_as_integers() {
-        let mut json = serde_json::json!({"rows": 20000.0, "auc": 0.81, "list": [1.0, -2.5], "text": "1.0"});
-        write_integers_as_such(&mut json);
-        assert_eq!(json.to_string(), r#"{"rows":20000,"auc":0.81,"list":[1,-2.5],"text":"1.0"}"#);
+    fn only_this_machine_is_reached_past_a_proxy() {
+        for (url, here) in [
+            ("http://127.0.0.1:7200", true),
+            ("http://localhost", true),
+            ("http://[::1]:1", true),
+            ("https://leadline.example", false),
+            ("http://localhost.example", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), here, "{url}");
+        }
     }
 
     #[test]

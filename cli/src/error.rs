@@ -24,6 +24,12 @@ pub enum CliError {
     /// An operation that was followed has ended, and not with success.
     #[error("operation {operation} ended {state}: {code}: {message}")]
     Ended { operation: String, state: &'static str, code: String, message: String, cancelled: bool },
+    /// A cancel reached an operation whose effect had been seen by then.
+    #[error("operation {operation} succeeded: the cancel came after its effect had been seen, and changed nothing")]
+    TooLate { operation: String },
+    /// What was asked for was interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// A part of leadline stopped with an error of its own.
     #[error("{part}: {reason}")]
     Part { part: &'static str, reason: String },
@@ -48,15 +54,16 @@ impl CliError {
         Self::Part { part, reason }
     }
 
-    /// 1: this machine or the configuration; 3: refused with a code; 4: the operation failed; 5: it was cancelled;
-    /// 6: nobody answers. (2 is clap's: the command line itself was wrong.)
+    /// 1: this machine or the configuration; 3: refused with a code, or a cancel too late; 4: the operation failed; 5: it was
+    /// cancelled; 6: nobody answers; 130: interrupted. (2 is clap's: the command line itself was wrong.)
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Environment { .. } | Self::Part { .. } => 1,
-            Self::Refused(_) => 3,
+            Self::Refused(_) | Self::TooLate { .. } => 3,
             Self::Ended { cancelled: false, .. } => 4,
             Self::Ended { cancelled: true, .. } => 5,
             Self::Unreachable { .. } => 6,
+            Self::Interrupted => 130,
         })
     }
 

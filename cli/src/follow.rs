@@ -15,19 +15,18 @@ const POLL: Duration = Duration::from_millis(300);
 /// A restart of the API must not end the watch of an operation that goes on without it.
 const OUTAGE: u32 = 100;
 
-/// Waits until the operation has ended well.
+/// Whether an operation that has ended did so with success.
 ///
 /// # Errors
-/// [`CliError::Ended`] when it failed or was cancelled; what the API refuses; an API that stays away.
-pub async fn to_success(client: &Client, operation_id: &str) -> Result<Answer<Operation>> {
-    let ended = to_end(client, operation_id).await?;
-    let state = ended.message.state();
+/// [`CliError::Ended`] when it failed or was cancelled.
+pub fn success(ended: &Operation) -> Result<()> {
+    let state = ended.state();
     if state == OperationState::Succeeded {
-        return Ok(ended);
+        return Ok(());
     }
-    let error = ended.message.error.unwrap_or_default();
+    let error = ended.error.clone().unwrap_or_default();
     Err(CliError::Ended {
-        operation: ended.message.operation_id,
+        operation: ended.operation_id.clone(),
         state: state_name(state),
         code: error.code,
         message: error.message,
@@ -36,6 +35,9 @@ pub async fn to_success(client: &Client, operation_id: &str) -> Result<Answer<Op
 }
 
 /// Waits until the operation has ended, however it does.
+///
+/// # Errors
+/// What the API refuses; an API that stays away.
 pub async fn to_end(client: &Client, operation_id: &str) -> Result<Answer<Operation>> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));

@@ -39,6 +39,10 @@ impl DatabaseArgs {
     pub const TENANT_URL: &'static str = "LEADLINE_DATABASE_TENANT_URL";
     pub const OPERATOR_URL: &'static str = "LEADLINE_DATABASE_OPERATOR_URL";
 
+    pub fn is_named(&self) -> bool {
+        self.database_tenant_url.is_some() || self.database_operator_url.is_some()
+    }
+
     pub fn config(&self, target: &TargetArgs) -> Result<StoreConfig> {
         let dev = target.dev_file().map(|dev| dev.database);
         let found = |given: &Option<String>, of_dev: Option<&Url>, flag: &str, env: &str| {
@@ -76,8 +80,10 @@ pub struct LakeArgs {
     /// Address of the object storage; AWS itself when absent (and no dev stack runs here)
     #[arg(long, env = "LEADLINE_S3_ENDPOINT", value_name = "URL")]
     s3_endpoint: Option<Url>,
+    /// Region of the bucket
     #[arg(long, env = "LEADLINE_S3_REGION", default_value = "us-east-1", value_name = "REGION")]
     s3_region: String,
+    /// Where data sets and models lie
     #[arg(long, env = "LEADLINE_S3_BUCKET", default_value = "leadline", value_name = "BUCKET")]
     s3_bucket: String,
     /// Absent: AWS_ACCESS_KEY_ID counts
@@ -98,6 +104,10 @@ impl LakeArgs {
     pub const ACCESS_KEY: &'static str = "LEADLINE_S3_ACCESS_KEY";
     pub const SECRET_KEY: &'static str = "LEADLINE_S3_SECRET_KEY";
     pub const PATH_STYLE: &'static str = "LEADLINE_S3_PATH_STYLE";
+
+    pub fn is_named(&self) -> bool {
+        self.s3_endpoint.is_some() || self.s3_access_key.is_some() || self.s3_secret_key.is_some()
+    }
 
     pub fn config(&self, target: &TargetArgs) -> LakeConfig {
         if let (None, Some(dev)) = (&self.s3_endpoint, target.dev_file()) {
@@ -143,8 +153,17 @@ impl KeyringArgs {
     pub const FILE: &'static str = "LEADLINE_KEYRING";
     const CONTENT: &str = "LEADLINE_KEYRING_JSON";
 
-    pub fn path(&self, target: &TargetArgs) -> Result<PathBuf> {
-        self.keyring.clone().or_else(|| target.dev_file().map(|dev| dev.keyring_file)).ok_or_else(|| {
+    pub fn is_named(&self) -> bool {
+        self.keyring.is_some() || std::env::var_os(Self::CONTENT).is_some()
+    }
+
+    /// The keyring's file; `None` when its content is in the environment.
+    pub fn file(&self, target: &TargetArgs) -> Result<Option<PathBuf>> {
+        if self.keyring.is_none() && std::env::var_os(Self::CONTENT).is_some() {
+            return Ok(None);
+        }
+        let file = self.keyring.clone().or_else(|| target.dev_file().map(|dev| dev.keyring_file));
+        file.map(Some).ok_or_else(|| {
             CliError::environment(
                 "no keyring was named",
                 "give its file with --keyring (LEADLINE_KEYRING), its content in LEADLINE_KEYRING_JSON, or start `leadline dev`",
@@ -153,10 +172,9 @@ impl KeyringArgs {
     }
 
     pub fn load(&self, target: &TargetArgs) -> Result<Keyring> {
-        let keyring = if self.keyring.is_none() && std::env::var_os(Self::CONTENT).is_some() {
-            Keyring::from_env(Self::CONTENT)
-        } else {
-            Keyring::load(&self.path(target)?)
+        let keyring = match self.file(target)? {
+            Some(file) => Keyring::load(&file),
+            None => Keyring::from_env(Self::CONTENT),
         };
         keyring.map_err(|error| CliError::part("keyring", &error))
     }
@@ -171,9 +189,7 @@ impl KeyringArgs {
 /// Where Temporal is: what the standard TEMPORAL_* environment and profile file say (address, namespace, TLS, API key), or the
 /// server of the dev stack when they do not name one.
 pub fn temporal(target: &TargetArgs) -> Result<(ConnectionOptions, String)> {
-    let named =
-        ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].iter().any(|name| std::env::var_os(name).is_some());
-    if let (false, Some(dev)) = (named, target.dev_file()) {
+    if let (false, Some(dev)) = (temporal_is_named(), target.dev_file()) {
         let address = Url::parse(&format!("http://{}", dev.temporal_address));
         let address = address.map_err(|error| CliError::part("the dev stack's Temporal", &error))?;
         return Ok((ConnectionOptions::new(address).build(), "default".to_owned()));
@@ -185,6 +201,11 @@ pub fn temporal(target: &TargetArgs) -> Result<(ConnectionOptions, String)> {
         )
     })?;
     Ok((connection, client.namespace))
+}
+
+/// Whether the environment says where Temporal is.
+pub fn temporal_is_named() -> bool {
+    ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 /// A duration in seconds, with a fraction where needed: 5, 0.25.

@@ -1,4 +1,4 @@
-//! When a part has to stop: on SIGTERM or Ctrl-C, and, as a child of `leadline dev`, when its parent is gone.
+//! When a part has to stop: on SIGTERM, SIGHUP or Ctrl-C, and, as a child of `leadline dev`, when its parent is gone.
 //!
 //! The supervisor holds the write end of each child's standard input and never writes to it. The kernel closes that end however
 //! the supervisor ends, SIGKILL included, so the end of input is the one sign of an orphan that cannot be missed.
@@ -18,12 +18,14 @@ pub fn token() -> Result<CancellationToken> {
     let token = CancellationToken::new();
     let listen = |kind| signal(kind).map_err(|error| CliError::part("signals", &error));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut hangup = listen(SignalKind::hangup())?;
     let stop = token.clone();
     tokio::spawn(async move {
         for signals in 0.. {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
             if signals > 0 {
                 std::process::exit(130);

@@ -69,6 +69,8 @@ codes! {
     TenantNotReady = "TENANT_NOT_READY", 409, Terminal;
     ConsentMissing = "CONSENT_MISSING", 403, Terminal;
     ConsentWithdrawn = "CONSENT_WITHDRAWN", 403, Terminal;
+    /// A consent was decided on a version that is no longer in force.
+    ConsentChanged = "CONSENT_CHANGED", 409, Terminal;
 
     // Operations.
     OperationNotFound = "OPERATION_NOT_FOUND", 404, Terminal;

@@ -116,7 +116,7 @@ impl Emitter {
             "operationId": lower_camel(method.name()),
             "description": comment(method.parent_file(), method.path()),
         });
-        if accepts {
+        if accepts && !acts_on_an_operation(service) {
             parameters.push(json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "description": "A repeated key with the same body answers the same operation; with another body, 422.",
@@ -126,7 +126,7 @@ impl Emitter {
         if binding.whole_body {
             messages.insert(input.full_name().to_owned());
             operation["requestBody"] =
-                json!({"required": true, "content": {"application/json": {"schema": reference(input.name())}}});
+                json!({"required": true, "content": {"application/json": {"schema": reference(input.full_name())}}});
         } else {
             let query = input.fields().filter(|f| !captured.contains(f));
             parameters.extend(query.map(|f| self.query_parameter(&f)));
@@ -139,10 +139,15 @@ impl Emitter {
             operation["parameters"] = Json::Array(parameters);
         }
         let (status, description) = if accepts { ("202", "Accepted.") } else { ("200", "Done.") };
-        operation["responses"] = json!({
-            status: {"description": description, "content": {"application/json": {"schema": reference(output.name())}}},
-            "default": {"$ref": "#/components/responses/Problem"},
-        });
+        let mut done =
+            json!({"description": description, "content": {"application/json": {"schema": reference(output.full_name())}}});
+        if accepts {
+            done["headers"] = json!({"Location": {
+                "description": "Path of the operation, to be asked how far it is.",
+                "schema": {"type": "string", "format": "uri-reference"},
+            }});
+        }
+        operation["responses"] = json!({status: done, "default": {"$ref": "#/components/responses/Problem"}});
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[binding.verb] = operation;
         Ok(())
@@ -175,19 +180,22 @@ impl Emitter {
 
     /// The schemas of `messages` and of the enums they use. A request leaves out what its path carries.
     fn schemas(&self, pool: &DescriptorPool, messages: BTreeSet<String>) -> Result<Map<String, Json>, Error> {
+        let sent = requested(pool);
         let mut schemas = Map::new();
         for name in messages {
             if let Some(found) = pool.get_enum_by_name(&name) {
-                schemas.insert(found.name().to_owned(), enum_schema(&found));
+                schemas.insert(schema_name(&name).to_owned(), enum_schema(&found));
             } else {
                 let message = pool.get_message_by_name(&name).ok_or_else(|| format!("no message {name}"))?;
-                schemas.insert(message.name().to_owned(), self.message_schema(pool, &message)?);
+                let closed = sent.contains(&name);
+                schemas.insert(schema_name(&name).to_owned(), self.message_schema(pool, &message, closed)?);
             }
         }
         Ok(schemas)
     }
 
-    fn message_schema(&self, pool: &DescriptorPool, message: &MessageDescriptor) -> Result<Json, Error> {
+    /// The schema of a message; `closed` where a field that is not in it is refused.
+    fn message_schema(&self, pool: &DescriptorPool, message: &MessageDescriptor, closed: bool) -> Result<Json, Error> {
         let captured = self.captured_fields(pool, message)?;
         let mut properties = Map::new();
         let mut required = Vec::new();
@@ -201,7 +209,7 @@ impl Emitter {
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
-        if message.name().ends_with("Request") {
+        if closed {
             schema["additionalProperties"] = json!(false);
         }
         describe(&mut schema, &comment(message.parent_file(), message.path()));
@@ -245,6 +253,20 @@ impl Emitter {
     }
 }
 
+/// Calls of this service are about an operation that runs already: repeating one is safe without a key.
+fn acts_on_an_operation(service: &ServiceDescriptor) -> bool {
+    service.name() == "Operations"
+}
+
+/// The messages that callers send, those within them included.
+fn requested(pool: &DescriptorPool) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for method in pool.services().filter(|s| s.package_name() == PACKAGE).flat_map(|s| s.methods().collect::<Vec<_>>()) {
+        reach(&Kind::Message(method.input()), &mut found);
+    }
+    found
+}
+
 /// Collects the messages and enums of our package that `kind` leads to.
 fn reach(kind: &Kind, found: &mut BTreeSet<String>) {
     match kind {
@@ -270,11 +292,11 @@ fn kind_schema(kind: &Kind) -> Json {
         }
         Kind::String => json!({"type": "string"}),
         Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
-        Kind::Enum(values) => reference(values.name()),
+        Kind::Enum(values) => reference(values.full_name()),
         Kind::Message(message) => match message.full_name() {
             "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
             "google.protobuf.Struct" => json!({"type": "object", "additionalProperties": true}),
-            _ => reference(message.name()),
+            _ => reference(message.full_name()),
         },
     }
 }
@@ -315,8 +337,13 @@ fn problem_schema() -> Json {
     })
 }
 
-fn reference(name: &str) -> Json {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+/// A message or an enum as the document names it: `AsyncPrediction.State` for one within another.
+fn schema_name(full_name: &str) -> &str {
+    full_name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full_name)
+}
+
+fn reference(full_name: &str) -> Json {
+    json!({"$ref": format!("#/components/schemas/{}", schema_name(full_name))})
 }
 
 fn describe(schema: &mut Json, description: &str) {

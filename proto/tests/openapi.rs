@@ -23,6 +23,13 @@ fn the_openapi_document_says_what_is_served() {
     let start = &document["paths"]["/v1/tenants/{tenantId}/exports"]["post"];
     assert!(start["responses"]["202"].is_object(), "{start}");
     assert!(start["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "Idempotency-Key"));
+    assert!(start["responses"]["202"]["headers"]["Location"].is_object(), "{start}");
+    let cancel = &document["paths"]["/v1/operations/{operationId}:cancel"]["post"];
+    assert!(cancel["responses"]["202"].is_object(), "{cancel}");
+    assert!(cancel["parameters"].as_array().unwrap().iter().all(|p| p["name"] != "Idempotency-Key"), "it takes no key");
+    for sent in ["StartExportRequest", "SalesforceConnection", "PredictionDefinition"] {
+        assert_eq!(document["components"]["schemas"][sent]["additionalProperties"], false, "{sent}");
+    }
     let request = &document["components"]["schemas"]["StartExportRequest"];
     assert_eq!(request["required"], serde_json::json!(["object"]));
     assert!(request["properties"]["tenantId"].is_null(), "the path carries the tenant");

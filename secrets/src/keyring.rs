@@ -118,6 +118,11 @@ impl Keyring {
         sync_directory(path).map_err(unwritable)
     }
 
+    /// What a key file, or the environment variable of [`Keyring::from_env`], holds.
+    pub fn to_json(&self) -> Zeroizing<String> {
+        self.keys.to_json()
+    }
+
     /// Makes a new key and the current one; returns its id. A keyring with a file seals with it from [`Keyring::save`] on.
     ///
     /// # Errors
@@ -221,11 +226,14 @@ impl Keys {
         Ok(Self { current: file.current, by_id })
     }
 
-    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
+    fn to_json(&self) -> Zeroizing<String> {
         let keys = self.by_id.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect();
         let content = KeyringFile { current: self.current.clone(), keys };
-        let text = Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"));
-        file.write_all(text.as_bytes())?;
+        Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"))
+    }
+
+    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
+        file.write_all(self.to_json().as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
     }

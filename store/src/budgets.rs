@@ -10,6 +10,9 @@ use sqlx::Row as _;
 
 use crate::{Result, TenantTx, Transact as _};
 
+/// Calls to Salesforce that a tenant may make in a UTC day, unless an operator sets another number.
+pub const DAILY_CALLS: i64 = 100_000;
+
 /// Today's budget as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {

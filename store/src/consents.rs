@@ -43,11 +43,47 @@ macro_rules! columns {
     };
 }
 
-/// Records the next version.
+/// What a new version changes. `None` leaves a permission as the version in force has it, and not given before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsentChange {
+    pub allow_export: Option<bool>,
+    pub allow_training: Option<bool>,
+    pub allow_store_predictions: Option<bool>,
+    pub allow_write_back: Option<bool>,
+    /// The version in force that the change was decided on; 0 before the first.
+    pub expected_version: Option<i64>,
+}
+
+impl ConsentChange {
+    fn over(&self, before: ConsentGrant) -> ConsentGrant {
+        ConsentGrant {
+            allow_export: self.allow_export.unwrap_or(before.allow_export),
+            allow_training: self.allow_training.unwrap_or(before.allow_training),
+            allow_store_predictions: self.allow_store_predictions.unwrap_or(before.allow_store_predictions),
+            allow_write_back: self.allow_write_back.unwrap_or(before.allow_write_back),
+        }
+    }
+}
+
+impl From<ConsentGrant> for ConsentChange {
+    fn from(whole: ConsentGrant) -> Self {
+        Self {
+            allow_export: Some(whole.allow_export),
+            allow_training: Some(whole.allow_training),
+            allow_store_predictions: Some(whole.allow_store_predictions),
+            allow_write_back: Some(whole.allow_write_back),
+            expected_version: None,
+        }
+    }
+}
+
+/// Records the next version: the one in force as it is once the tenant's row is locked, so that of two changes at once neither
+/// undoes the other.
 ///
 /// # Errors
-/// `TENANT_NOT_FOUND`.
-pub async fn record(tx: &mut TenantTx, grant: ConsentGrant, recorded_by: &str, note: &str) -> Result<Consent> {
+/// `TENANT_NOT_FOUND`; `CONSENT_CHANGED` when another version than the expected one is in force.
+pub async fn record(tx: &mut TenantTx, change: impl Into<ConsentChange>, recorded_by: &str, note: &str) -> Result<Consent> {
+    let change = change.into();
     let tenant = tx.tenant().clone();
     let locked = sqlx::query("SELECT 1 FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE")
         .bind(tenant.as_str())
@@ -56,14 +92,20 @@ pub async fn record(tx: &mut TenantTx, grant: ConsentGrant, recorded_by: &str, n
     if locked.is_none() {
         return Err(StoreError::refused(Code::TenantNotFound, format!("there is no tenant {tenant}")));
     }
+    let (version, before) = current(tx).await?.map_or((0, ConsentGrant::default()), |now| (now.version, now.grant));
+    if let Some(expected) = change.expected_version.filter(|expected| *expected != version) {
+        let message = format!("consent version {version} of tenant {tenant} is in force, and not version {expected}");
+        return Err(StoreError::refused(Code::ConsentChanged, message));
+    }
+    let grant = change.over(before);
     let consent = sqlx::query_as(concat!(
         "INSERT INTO consents (tenant_id, version, allow_export, allow_training, allow_store_predictions, allow_write_back,
                                recorded_by, note)
-         SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5, $6, $7 FROM consents WHERE tenant_id = $1
-         RETURNING ",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING ",
         columns!()
     ))
     .bind(tenant.as_str())
+    .bind(version + 1)
     .bind(grant.allow_export)
     .bind(grant.allow_training)
     .bind(grant.allow_store_predictions)

@@ -2,10 +2,13 @@
 
 use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState};
 use leadline_proto::v1::{
-    self, CancelOperationRequest, GetOperationRequest, ListOperationsRequest, ListOperationsResponse,
-    operations_server::Operations,
+    self, CancelOperationRequest, GetOperationRequest, ListOperationAuditRequest, ListOperationAuditResponse,
+    ListOperationsRequest, ListOperationsResponse, operations_server::Operations,
 };
-use leadline_store::operations::{self, Operation, OperationFilter};
+use leadline_store::{
+    audit,
+    operations::{self, Operation, OperationFilter},
+};
 use tonic::{Request, Response, Status};
 
 use super::{Facade, answer, short_text, started};
@@ -23,6 +26,13 @@ impl Operations for Facade {
 
     async fn list_operations(&self, request: Request<ListOperationsRequest>) -> Result<Response<ListOperationsResponse>, Status> {
         answer(self.page_of_operations(request.into_inner()).await)
+    }
+
+    async fn list_operation_audit(
+        &self,
+        request: Request<ListOperationAuditRequest>,
+    ) -> Result<Response<ListOperationAuditResponse>, Status> {
+        answer(self.page_of_audit(request.into_inner()).await)
     }
 
     async fn cancel_operation(&self, request: Request<CancelOperationRequest>) -> Result<Response<v1::Operation>, Status> {
@@ -60,6 +70,14 @@ impl Facade {
         };
         let page = page.map(shapes::operation);
         Ok(ListOperationsResponse { operations: page.items, next_page_token: page.next_token })
+    }
+
+    async fn page_of_audit(&self, request: ListOperationAuditRequest) -> Result<ListOperationAuditResponse, Failure> {
+        let operation = self.read_operation(GetOperationRequest { operation_id: request.operation_id }).await?;
+        let page = shapes::page(request.page_size, request.page_token)?;
+        let mut tx = self.store.tenant_read(&operation.tenant).await?;
+        let page = audit::list(&mut tx, Some(&operation.id), &page).await?.map(shapes::audit_entry);
+        Ok(ListOperationAuditResponse { entries: page.items, next_page_token: page.next_token })
     }
 
     /// The request is written down, with who and why, before Temporal hears of it: the answer needs no Temporal.

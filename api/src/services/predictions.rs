@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use leadline_domain::{Code, Failure, OperationId, OperationKind, RequestId, TenantId, operation::PredictAsync};
 use leadline_proto::v1::{
-    self, AsyncPrediction, AsyncPredictionState, CallbackStatus, GetPredictionRequest, PredictAsyncRequest, PredictRequest,
-    Prediction, predictions_server::Predictions,
+    self, AsyncPrediction, CallbackStatus, GetPredictionRequest, PredictAsyncRequest, PredictRequest, Prediction,
+    async_prediction::State, predictions_server::Predictions,
 };
 use leadline_proto::wkt::Struct;
 use leadline_serving::{Answer, AnsweredBy, Question, require_consent};
@@ -55,7 +55,7 @@ impl Facade {
         let question = question(request.definition, request.record_id, request.fields)?;
         let answer = self.predictor.predict(&tenant, &question).await?;
         let micros = i32::try_from(begun.elapsed().as_micros()).unwrap_or(i32::MAX);
-        Ok(prediction(answer, micros))
+        Ok(prediction(answer, Some(micros)))
     }
 
     async fn accept_prediction(&self, mut request: PredictAsyncRequest) -> Result<Operation, Failure> {
@@ -194,7 +194,7 @@ fn question(definition: String, record_id: String, fields: Option<Struct>) -> Re
     Ok(question)
 }
 
-fn prediction(answer: Answer, server_micros: i32) -> Prediction {
+fn prediction(answer: Answer, server_micros: Option<i32>) -> Prediction {
     let answered_by = match answer.answered_by {
         AnsweredBy::CurrentState => v1::AnsweredBy::ModelFromCurrentState,
         AnsweredBy::Request => v1::AnsweredBy::ModelFromRequest,
@@ -217,12 +217,12 @@ fn prediction(answer: Answer, server_micros: i32) -> Prediction {
 
 fn async_prediction(row: predictions::Prediction) -> AsyncPrediction {
     let state = match row.state {
-        PredictionState::Accepted => AsyncPredictionState::PredictionAccepted,
-        PredictionState::Scored => AsyncPredictionState::Scored,
-        PredictionState::WrittenBack => AsyncPredictionState::WrittenBack,
-        PredictionState::PendingCallback => AsyncPredictionState::PendingCallback,
-        PredictionState::Completed => AsyncPredictionState::Completed,
-        PredictionState::Failed => AsyncPredictionState::PredictionFailed,
+        PredictionState::Accepted => State::Accepted,
+        PredictionState::Scored => State::Scored,
+        PredictionState::WrittenBack => State::WrittenBack,
+        PredictionState::PendingCallback => State::PendingCallback,
+        PredictionState::Completed => State::Completed,
+        PredictionState::Failed => State::Failed,
     };
     let kept: Option<Answer> = row.score.and_then(|score| serde_json::from_value(score).ok());
     AsyncPrediction {
@@ -231,7 +231,7 @@ fn async_prediction(row: predictions::Prediction) -> AsyncPrediction {
         operation_id: row.operation.to_string(),
         state: state.into(),
         record_id: row.record_id.unwrap_or_default(),
-        prediction: kept.map(|answer| prediction(answer, 0)),
+        prediction: kept.map(|answer| prediction(answer, None)),
         error: shapes::error(row.code, row.message),
         callback: Some(CallbackStatus {
             attempts: row.callback.attempts,

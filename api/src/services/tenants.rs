@@ -1,14 +1,16 @@
 //! Tenants and their consent.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use leadline_domain::{ConsentGrant, Failure, OperationId, OperationKind, TenantId, operation::OnboardTenant};
+use leadline_domain::{Failure, OperationId, OperationKind, TenantId, operation::OnboardTenant};
 use leadline_proto::v1::{
     self, ActiveModel, CreateTenantRequest, GetConsentRequest, GetTenantStatusRequest, ListTenantsRequest, ListTenantsResponse,
     RecordConsentRequest, SalesforceConnection, TenantStatus, tenants_server::Tenants,
 };
 use leadline_secrets::Purpose;
 use leadline_store::{
-    budgets, consents, models,
+    budgets,
+    consents::{self, ConsentChange},
+    models,
     operations::{IdempotencyScope, Operation},
     sealed_secrets,
     tenants::{self, NewTenant, OrgConnection},
@@ -128,18 +130,24 @@ impl Facade {
         let id = call.caller.tenant(&request.tenant_id)?;
         short_text(&request.decided_by, 200, "decidedBy")?;
         short_text(&request.note, 2000, "note")?;
-        let grant = ConsentGrant {
+        let change = ConsentChange {
             allow_export: request.allow_export,
             allow_training: request.allow_training,
             allow_store_predictions: request.allow_store_predictions,
             allow_write_back: request.allow_write_back,
+            expected_version: request.expected_version,
         };
+        if change == (ConsentChange { expected_version: change.expected_version, ..ConsentChange::default() }) {
+            return Err(invalid(
+                "the request names no permission: allowExport, allowTraining, allowStorePredictions, allowWriteBack",
+            ));
+        }
         let recorded_by = match request.decided_by.as_str() {
             "" => call.caller.key.to_string(),
             person => format!("{}: {person}", call.caller.key),
         };
         let mut tx = self.store.tenant(&id).await?;
-        let consent = consents::record(&mut tx, grant, &recorded_by, &request.note).await?;
+        let consent = consents::record(&mut tx, change, &recorded_by, &request.note).await?;
         tx.commit().await?;
         Ok(shapes::consent(id.as_str(), consent))
     }

@@ -139,8 +139,8 @@ fn check_dataset(dataset: &datasets::Dataset, definition: &Definition) -> Result
 fn options_of(request: &StartTrainingRunRequest) -> Result<TrainingOptions, Failure> {
     let defaults = TrainingOptions::default();
     let seed = match request.seed {
-        0 => defaults.seed,
-        seed => u64::try_from(seed).map_err(|_| invalid("seed is negative"))?,
+        None => defaults.seed,
+        Some(seed) => u64::try_from(seed).map_err(|_| invalid("seed is negative"))?,
     };
     let budget = match request.max_tree_rows {
         0 => defaults.budget,
@@ -294,6 +294,13 @@ mod tests {
 
     fn request(preset: DefinitionPreset, own: Option<PredictionDefinition>) -> StartTrainingRunRequest {
         StartTrainingRunRequest { preset: preset.into(), definition: own, ..Default::default() }
+    }
+
+    #[test]
+    fn every_seed_counts_and_an_absent_one_is_the_default() {
+        let seed = |seed| options_of(&StartTrainingRunRequest { seed, ..Default::default() }).map(|options| options.seed);
+        assert_eq!((seed(Some(0)), seed(Some(7)), seed(None)), (Ok(0), Ok(7), Ok(42)));
+        assert_eq!(seed(Some(-1)).unwrap_err().code, Code::InvalidArgument);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Synchronous and asynchronous predictions with a model that was really trained, over records that really lie there.
 
+use std::time::Duration;
+
 use chrono::Utc;
 use futures::future::join_all;
 use leadline_domain::{ConsentGrant, OperationId, value::Value};
@@ -124,6 +126,24 @@ async fn a_promotion_is_seen_by_the_next_prediction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fields_that_were_never_scored_are_deleted_once_their_time_is_over() {
+    let world = World::with(|config| {
+        config.claim_lifetime = Duration::ZERO;
+        config.sweep.interval = Duration::from_millis(20);
+    })
+    .await;
+    let (tenant, caller, _) = ready(&world).await;
+    let body = json!({"recordId": RECORD, "fields": {"NumberOfEmployees": 12}});
+    caller.post(&format!("/v1/tenants/{tenant}/predict:async"), &body).await.expect(202);
+    let deleted = async {
+        while world.count("SELECT count(*) FROM claims").await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), deleted).await.expect("the sweep deletes the expired fields");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_asynchronous_prediction_is_accepted_once_for_each_request_id() {
     let world = World::new().await;
     let (tenant, caller, _) = ready(&world).await;
@@ -139,7 +159,7 @@ async fn an_asynchronous_prediction_is_accepted_once_for_each_request_id() {
     let other = json!({"requestId": "lead:7", "recordId": RECORD});
     assert_eq!(caller.post(&path, &other).await.problem(), (409, "REQUEST_ID_TAKEN"));
     let read = caller.get("/v1/predictions/lead:7").await.expect(200);
-    assert_eq!((&read["state"], &read["operationId"]), (&json!("PREDICTION_ACCEPTED"), &ids[0]));
+    assert_eq!((&read["state"], &read["operationId"]), (&json!("ACCEPTED"), &ids[0]));
     assert!(read["prediction"].is_null(), "{read}");
     assert_eq!(world.operator.get("/v1/predictions/lead:7").await.problem(), (400, "INVALID_ARGUMENT"));
     let by_operator = world.operator.get(&format!("/v1/predictions/lead%3A7?tenantId={tenant}")).await.expect(200);

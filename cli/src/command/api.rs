@@ -10,6 +10,7 @@ use std::{
 use clap::Args;
 use leadline_api::{Api as Facade, ApiConfig, RateLimit, Services, SweepConfig, Temporal};
 use leadline_serving::{Predictor, ServingConfig};
+use leadline_store::budgets;
 
 use super::Context;
 use crate::{
@@ -48,6 +49,9 @@ pub struct Api {
     /// Seconds between two looks for accepted operations whose start was lost
     #[arg(long, env = "LEADLINE_SWEEP_INTERVAL", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
     sweep_interval: Duration,
+    /// Calls to Salesforce that a tenant may make in a UTC day, as the workers are told
+    #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = budgets::DAILY_CALLS, value_name = "N")]
+    daily_api_calls: i64,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -82,6 +86,7 @@ impl Api {
             rate: RateLimit { per_second: self.rate_per_second, burst: self.rate_burst },
             key_cache: self.key_cache,
             drain: self.drain,
+            daily_api_calls: self.daily_api_calls,
             sweep: SweepConfig { interval: self.sweep_interval, older_than: self.sweep_interval, ..standard.sweep },
             ..standard
         }

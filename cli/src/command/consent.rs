@@ -6,7 +6,7 @@ use leadline_proto::v1::{self, RecordConsentRequest};
 use super::{Context, tenant_id};
 use crate::{
     client::{Answer, Client},
-    error::{CliError, Result},
+    error::Result,
     output,
 };
 
@@ -20,6 +20,7 @@ pub enum Consent {
     Show {
         /// Id or name
         tenant: String,
+        /// The version in force when absent
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         version: i64,
     },
@@ -34,8 +35,12 @@ pub struct Change {
     /// The person who decided
     #[arg(long, value_name = "PERSON")]
     by: String,
-    #[arg(long, default_value = "")]
+    /// Why, for whoever reads the versions later
+    #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
+    /// The version in force that was decided on (0: none): refused when there is another by now
+    #[arg(long, value_name = "VERSION")]
+    expected_version: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -75,27 +80,22 @@ impl Consent {
 }
 
 impl Change {
-    /// Records the consent in force with these permissions on or off.
+    /// Turns these permissions on or off, and says nothing of the others.
     async fn record(self, client: &Client, allow: bool) -> Result<Answer<v1::Consent>> {
         let tenant = tenant_id(client, &self.tenant).await?;
-        let path = ["v1", "tenants", &tenant, "consent"];
-        let now = match client.get::<v1::Consent>(&path, &[]).await {
-            Ok(answer) => answer.message,
-            Err(CliError::Refused(problem)) if problem.code == "NOT_FOUND" => v1::Consent::default(),
-            Err(error) => return Err(error),
-        };
         let Permissions { export, training, store_predictions, write_back, all } = self.permissions;
-        let changed = |asked: bool, before: bool| if asked || all { allow } else { before };
+        let named = |asked: bool| (asked || all).then_some(allow);
         let request = RecordConsentRequest {
             tenant_id: String::new(),
-            allow_export: changed(export, now.allow_export),
-            allow_training: changed(training, now.allow_training),
-            allow_store_predictions: changed(store_predictions, now.allow_store_predictions),
-            allow_write_back: changed(write_back, now.allow_write_back),
+            allow_export: named(export),
+            allow_training: named(training),
+            allow_store_predictions: named(store_predictions),
+            allow_write_back: named(write_back),
             decided_by: self.by,
             note: self.note,
+            expected_version: self.expected_version,
         };
-        client.post(&path, &request, None).await
+        client.post(&["v1", "tenants", &tenant, "consent"], &request, None).await
     }
 }
 

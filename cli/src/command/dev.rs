@@ -1,6 +1,6 @@
 //! `leadline dev`: the whole stack on this machine until Ctrl-C.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,8 +19,8 @@ use crate::{
 
 /// Run everything on this machine: Temporal, PostgreSQL, S3, a Salesforce simulator, API and worker
 ///
-/// State lies under .leadline/ (--state-dir), logs under .leadline/logs/. Every part is restarted when it dies. Ctrl-C or SIGTERM
-/// stops all of them in order; a SIGKILL of this process stops them too.
+/// State lies under .leadline/ (--state-dir), logs under .leadline/logs/. Every part is restarted when it dies. Ctrl-C,
+/// SIGTERM or SIGHUP stops all of them in order; a SIGKILL of this process stops them too.
 #[derive(Debug, Args)]
 pub struct Dev {
     #[command(flatten)]
@@ -40,7 +40,8 @@ impl Dev {
             println!("\nCtrl-C stops everything.");
         }
         stop.cancelled().await;
-        eprintln!("stopping");
+        // After a hang-up there is nobody to tell, and that must not keep the parts from being stopped.
+        let _ = writeln!(std::io::stderr(), "stopping");
         stack.stop().await;
         Ok(())
     }

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::Context;
 use crate::{
-    client::{Client, TargetArgs},
+    client::{Client, TargetArgs, http},
     dev::{
         org::ConnectedApp,
         ports::{PortArgs, WhenTaken},
@@ -57,9 +57,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<()> {
-        let configured = std::env::var_os(DatabaseArgs::TENANT_URL).is_some() || context.target.url.is_some();
         let findings = match context.target.state().filter(StateDir::is_in_use) {
-            None if !configured => self.before_the_first_start().await,
+            None if !self.names_something(context) => self.before_the_first_start().await,
             running => self.services(context, running.is_some()).await,
         };
         let wrong = findings.iter().filter(|finding| finding.verdict.is_err()).count();
@@ -73,6 +72,12 @@ impl Doctor {
             return Ok(());
         }
         Err(CliError::environment(format!("{wrong} of {} checks failed", findings.len()), "see what to do above"))
+    }
+
+    /// Whether flags or environment name anything that is to be looked at, be it only one of the services.
+    fn names_something(&self, context: &Context) -> bool {
+        let api = context.target.url.is_some() || context.target.key.is_some();
+        api || self.database.is_named() || self.lake.is_named() || self.keyring.is_named() || settings::temporal_is_named()
     }
 
     /// What a dev stack is made from; a production host needs none of it.
@@ -165,7 +170,9 @@ async fn check_api(context: &Context) -> Result<String> {
 
 async fn check_health(base: &Url) -> Result<String> {
     let url = base.join("health/ready").map_err(|error| CliError::part("address", &error))?;
-    let answer = reqwest::get(url)
+    let answer = http(base)?
+        .get(url)
+        .send()
         .await
         .map_err(|_| CliError::Unreachable { url: base.to_string(), reason: "no connection".to_owned() })?;
     if answer.status().is_success() {

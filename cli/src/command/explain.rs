@@ -1,11 +1,15 @@
 //! `leadline explain`: what an error code means and what to do about it, from the same reference as docs/errors.md.
 
 use clap::Args;
+use leadline_api::error_section;
 use leadline_domain::Code;
+use serde_json::json;
 
-use crate::error::{CliError, Result};
-
-const REFERENCE: &str = include_str!("../../../docs/errors.md");
+use super::Context;
+use crate::{
+    error::{CliError, Result},
+    output,
+};
 
 /// Say what an error code means and what to do about it
 #[derive(Debug, Args)]
@@ -15,44 +19,28 @@ pub struct Explain {
 }
 
 impl Explain {
-    pub fn run(self) -> Result<()> {
-        match self.code {
-            None => {
-                for code in Code::ALL {
-                    println!("{code}");
-                }
-                Ok(())
-            }
-            Some(code) => {
-                let wanted = code.to_uppercase();
-                let text = section(&wanted).ok_or_else(|| {
-                    CliError::environment(format!("{wanted} is no code of leadline"), "`leadline explain` lists those there are")
-                })?;
-                println!("{wanted}\n\n{text}");
-                Ok(())
-            }
+    pub fn run(self, context: &Context) -> Result<()> {
+        let Some(wanted) = self.code.map(|code| code.to_uppercase()) else {
+            list(context);
+            return Ok(());
+        };
+        let known = wanted.parse::<Code>().ok().and_then(|code| Some((code, error_section(code)?)));
+        let (code, text) = known.ok_or_else(|| {
+            CliError::environment(format!("{wanted} is no code of leadline"), "`leadline explain` lists those there are")
+        })?;
+        if context.output.json {
+            output::json(&json!({"code": code.as_str(), "status": code.http_status(), "explanation": text}));
+        } else {
+            println!("{code}\n\n{text}");
         }
+        Ok(())
     }
 }
 
-/// The section of a code in the error reference.
-fn section(code: &str) -> Option<&'static str> {
-    let heading = format!("## {code}\n");
-    let start = REFERENCE.find(&heading)? + heading.len();
-    let rest = &REFERENCE[start..];
-    Some(rest[..rest.find("\n## ").unwrap_or(rest.len())].trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_is_explained() {
-        for code in Code::ALL {
-            let text = section(code.as_str()).unwrap_or_default();
-            assert!(text.len() > 40 && !text.contains("## "), "{code}: {text:?}");
-        }
-        assert_eq!(section("NOSUCHCODE"), None);
+fn list(context: &Context) {
+    if context.output.json {
+        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        return output::json(&json!({ "codes": codes }));
     }
+    Code::ALL.iter().for_each(|code| println!("{code}"));
 }

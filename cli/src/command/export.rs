@@ -24,6 +24,7 @@ pub enum Export {
     Get {
         /// Id or name
         tenant: String,
+        /// Id of the data set
         dataset: String,
     },
     /// List exports, newest first

@@ -50,7 +50,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 this machine or the configuration is not as it should be; 2 wrong command line;\n\
-    3 refused with a code (see `leadline explain CODE`); 4 the operation failed; 5 it was cancelled; 6 nobody answers";
+    3 refused with a code (see `leadline explain CODE`), or a cancel that came too late; 4 the operation failed;\n\
+    5 it was cancelled; 6 nobody answers; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -127,7 +128,7 @@ impl Cli {
             Command::Dev(verb) => verb.run(&context).await,
             Command::Demo(verb) => verb.run(&context).await,
             Command::Doctor(verb) => verb.run(&context).await,
-            Command::Explain(verb) => verb.run(),
+            Command::Explain(verb) => verb.run(&context),
             Command::Api(part) => part.run(&context).await,
             Command::Worker(part) => part.run(&context).await,
             Command::Migrate(verb) => verb.run(&context).await,
@@ -201,22 +202,15 @@ impl Context {
         let key = args.idempotency_key.as_deref().unwrap_or(&made_up);
         let started: Answer<Operation> = client.post(path, body, Some(key)).await?;
         if !args.follow {
-            return self.show_operation(&started);
+            self.show(&started, operation::print);
+            return Ok(());
         }
         if !self.output.json {
             eprintln!("operation {} accepted", started.message.operation_id);
         }
-        let ended = follow::to_success(client, &started.message.operation_id).await?;
-        self.show_operation(&ended)
-    }
-
-    fn show_operation(&self, answer: &Answer<Operation>) -> Result<()> {
-        if self.output.json {
-            output::json(&answer.json);
-        } else {
-            operation::print(&answer.message);
-        }
-        Ok(())
+        let ended = follow::to_end(client, &started.message.operation_id).await?;
+        self.show(&ended, operation::print);
+        follow::success(&ended.message)
     }
 
     /// Prints JSON or, for people, what `show` prints of the message.

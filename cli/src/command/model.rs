@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use leadline_learning::{
     ModelCard, card_html,
     features::{Decision, LeakDecision, Severity},
 };
 use leadline_proto::v1::{self, ListModelsResponse, PromoteModelRequest};
+use serde_json::json;
 
-use super::{Context, PageArgs, StartArgs, hint_at_next_page, tenant_id};
+use super::{Context, PageArgs, StartArgs, hint_at_next_page, operation::api_name, tenant_id};
 use crate::{
     client::{Answer, Client},
     error::{CliError, Result},
@@ -25,6 +26,9 @@ pub enum Model {
         /// Only models of this prediction definition
         #[arg(long)]
         definition: Option<String>,
+        /// Only models in this state
+        #[arg(long, value_enum)]
+        state: Option<State>,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -32,12 +36,14 @@ pub enum Model {
     Show {
         /// Id or name
         tenant: String,
+        /// Id of the model
         model: String,
     },
     /// Put a model into production; promoting an archived one is a rollback
     Promote {
         /// Id or name
         tenant: String,
+        /// Id of the model
         model: String,
         /// Kept in the audit log
         #[arg(long, default_value = "")]
@@ -49,6 +55,7 @@ pub enum Model {
     Card {
         /// Id or name
         tenant: String,
+        /// Id of the model
         model: String,
         /// Where to write it; <MODEL>.html when absent
         #[arg(long, value_name = "FILE")]
@@ -56,14 +63,27 @@ pub enum Model {
     },
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum State {
+    Draft,
+    Training,
+    Trained,
+    Validated,
+    Staged,
+    Production,
+    Archived,
+    Rejected,
+}
+
 impl Model {
     pub async fn run(self, context: &Context) -> Result<()> {
         let client = context.client()?;
         match self {
-            Self::List { tenant, definition, page } => {
+            Self::List { tenant, definition, state, page } => {
                 let tenant = tenant_id(&client, &tenant).await?;
                 let mut query = page.query();
                 query.extend(definition.map(|definition| ("definition", definition)));
+                query.extend(state.map(|state| ("state", api_name(&state))));
                 let list: Answer<ListModelsResponse> = client.get(&["v1", "tenants", &tenant, "models"], &query).await?;
                 context.show(&list, print_list);
             }
@@ -84,7 +104,11 @@ impl Model {
                 std::fs::write(&out, card_html(&card)).map_err(|error| {
                     CliError::environment(format!("cannot write {}: {error}", out.display()), "choose another file with --out")
                 })?;
-                println!("{}", out.display());
+                if context.output.json {
+                    output::json(&json!({"file": out}));
+                } else {
+                    println!("{}", out.display());
+                }
             }
         }
         Ok(())

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
-use leadline_proto::v1::{self, CancelOperationRequest, ListOperationsResponse, OperationKind};
+use leadline_proto::v1::{self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind};
 use serde_json::Value;
 
 use super::{Context, PageArgs, hint_at_next_page, tenant_id};
 use crate::{
-    client::{Answer, write_integers_as_such},
-    error::Result,
+    client::Answer,
+    error::{CliError, Result},
     follow::{self, state_name},
     output,
 };
@@ -20,8 +20,10 @@ pub enum Operation {
         /// Id or name; operators only
         #[arg(long)]
         tenant: Option<String>,
+        /// Only operations of this kind
         #[arg(long, value_enum)]
         kind: Option<Kind>,
+        /// Only operations in this state
         #[arg(long, value_enum)]
         state: Option<State>,
         /// Created at or after (RFC 3339)
@@ -34,19 +36,36 @@ pub enum Operation {
         page: PageArgs,
     },
     /// Read one operation
-    Get { operation: String },
+    Get {
+        /// Id of the operation
+        operation: String,
+    },
+    /// List who did what to an operation, newest first, with the reasons that people gave
+    Audit {
+        /// Id of the operation
+        operation: String,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Ask a running operation to stop and undo what it did
+    ///
+    /// With --follow the exit code says what came of it: 5 when it was cancelled, 3 when the cancel came too late and it
+    /// succeeded, 4 when it failed of itself.
     Cancel {
+        /// Id of the operation
         operation: String,
         /// Kept in the audit log
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
         /// Wait until all is undone
         #[arg(long)]
         follow: bool,
     },
     /// Wait for the end of an operation, with a progress bar
-    Follow { operation: String },
+    Follow {
+        /// Id of the operation
+        operation: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -94,6 +113,11 @@ impl Operation {
                 let found: Answer<v1::Operation> = client.get(&["v1", "operations", &operation], &[]).await?;
                 context.show(&found, print);
             }
+            Self::Audit { operation, page } => {
+                let path = ["v1", "operations", &operation, "audit"];
+                let list: Answer<ListOperationAuditResponse> = client.get(&path, &page.query()).await?;
+                context.show(&list, print_audit);
+            }
             Self::Cancel { operation, reason, follow } => {
                 let request = CancelOperationRequest { operation_id: String::new(), reason };
                 let path = ["v1", "operations", &format!("{operation}:cancel")];
@@ -104,10 +128,13 @@ impl Operation {
                 }
                 let ended = follow::to_end(&client, &operation).await?;
                 context.show(&ended, print);
+                follow::success(&ended.message)?;
+                return Err(CliError::TooLate { operation });
             }
             Self::Follow { operation } => {
-                let ended = follow::to_success(&client, &operation).await?;
+                let ended = follow::to_end(&client, &operation).await?;
                 context.show(&ended, print);
+                follow::success(&ended.message)?;
             }
         }
         Ok(())
@@ -135,6 +162,16 @@ fn print_list(list: &ListOperationsResponse) {
     hint_at_next_page(&list.next_page_token);
 }
 
+fn print_audit(list: &ListOperationAuditResponse) {
+    let mut table = output::table(["time", "who", "what", "detail"]);
+    for entry in &list.entries {
+        let detail = entry.detail.as_ref().and_then(|detail| serde_json::to_string(detail).ok());
+        table.add_row([output::time(entry.time.as_ref()), entry.actor.clone(), entry.action.clone(), detail.unwrap_or_default()]);
+    }
+    output::print(&table);
+    hint_at_next_page(&list.next_page_token);
+}
+
 fn kind_name(kind: OperationKind) -> String {
     output::name(kind.as_str_name())
 }
@@ -147,10 +184,6 @@ fn took(operation: &v1::Operation) -> String {
 pub fn print(operation: &v1::Operation) {
     let error = operation.error.as_ref();
     let result: Option<Value> = operation.result.as_ref().and_then(|result| serde_json::to_value(result).ok());
-    let result = result.map(|mut result| {
-        write_integers_as_such(&mut result);
-        result
-    });
     output::print(&output::facts([
         ("operation", operation.operation_id.clone()),
         ("kind", kind_name(operation.kind())),

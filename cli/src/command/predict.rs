@@ -33,6 +33,7 @@ pub enum Predict {
     },
     /// Read an asynchronous prediction
     Get {
+        /// Your name for it, as it was asked for
         request_id: String,
         /// Whose request it is (id or name); operators only
         #[arg(long)]
@@ -117,7 +118,7 @@ pub fn print(prediction: &Prediction) {
         ("answered by", output::name(prediction.answered_by().as_str_name())),
         ("definition", prediction.definition.clone()),
         ("model", prediction.model_id.clone()),
-        ("server time", format!("{} µs", prediction.server_micros)),
+        ("server time", prediction.server_micros.map(|micros| format!("{micros} µs")).unwrap_or_default()),
     ]));
     println!();
     let mut table = output::table(["reason", "value", "log-odds"]);

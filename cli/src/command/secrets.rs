@@ -1,6 +1,8 @@
 //! `leadline secrets`: the keys that encrypt tenants' credentials, which lie outside the database.
 
-use clap::Subcommand;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
 use leadline_secrets::Keyring;
 use leadline_store::{Store, sealed_secrets};
 use serde_json::json;
@@ -14,19 +16,34 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Secrets {
-    /// Make a new key-encryption key and rewrap every secret under it; running processes follow by themselves
-    Rotate {
-        #[command(flatten)]
-        keyring: KeyringArgs,
-        #[command(flatten)]
-        database: DatabaseArgs,
-        /// Finish a rotation that was interrupted: make no new key
-        #[arg(long)]
-        resume: bool,
-        /// Remove earlier keys that wrap nothing any more; not before every process has followed
-        #[arg(long)]
-        remove_old: bool,
+    /// Make the file with the first key-encryption key, before anything else is set up; it overwrites nothing
+    Init {
+        /// The new file, mode 0600
+        #[arg(long, env = KeyringArgs::FILE, value_name = "FILE")]
+        keyring: PathBuf,
     },
+    /// Make a new key-encryption key in the key file and rewrap every secret under it; running processes follow by themselves
+    ///
+    /// Keys that lie in LEADLINE_KEYRING_JSON take three steps: `rotate --print-new`; give every process the new content; then
+    /// `rotate --resume` with the new content too.
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    keyring: KeyringArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Print the keyring with a new key, which then is secret too; write and rewrap nothing
+    #[arg(long, conflicts_with_all = ["resume", "remove_old"])]
+    print_new: bool,
+    /// Make no new key: finish a rotation that was interrupted, or that began with --print-new
+    #[arg(long)]
+    resume: bool,
+    /// Remove earlier keys that wrap nothing any more from the key file; not before every process has followed
+    #[arg(long)]
+    remove_old: bool,
 }
 
 /// Secrets in one transaction: small, so that a rotation never holds up an onboarding for long.
@@ -34,20 +51,45 @@ const BATCH: u32 = 100;
 
 impl Secrets {
     pub async fn run(self, context: &Context) -> Result<()> {
-        let Self::Rotate { keyring: args, database, resume, remove_old } = self;
-        let store = database.connect(&context.target).await?;
-        let path = args.path(&context.target)?;
-        let mut keyring = args.load(&context.target)?;
-        if !resume {
+        match self {
+            Self::Init { keyring } => init(context, &keyring),
+            Self::Rotate(rotate) => rotate.run(context).await,
+        }
+    }
+}
+
+fn init(context: &Context, file: &Path) -> Result<()> {
+    let keyring = Keyring::create(file).map_err(failed)?;
+    let current = keyring.current_key_id();
+    if context.output.json {
+        output::json(&json!({"file": file, "currentKeyId": current}));
+    } else {
+        println!("{} holds key {current}: keep a copy, since without it no tenant's credentials can be read", file.display());
+    }
+    Ok(())
+}
+
+impl Rotate {
+    async fn run(self, context: &Context) -> Result<()> {
+        let file = self.keyring.file(&context.target)?;
+        let mut keyring = self.keyring.load(&context.target)?;
+        if self.print_new {
+            keyring.add_key().map_err(failed)?;
+            println!("{}", *keyring.to_json());
+            return Ok(());
+        }
+        self.check(file.as_deref())?;
+        let store = self.database.connect(&context.target).await?;
+        if let (false, Some(file)) = (self.resume, &file) {
             keyring.add_key().map_err(failed)?;
             // On disk before any secret depends on it: a crash in between costs an unused key, never a secret.
-            keyring.save(&path).map_err(failed)?;
+            keyring.save(file).map_err(failed)?;
         }
         let rewrapped = rewrap_all(&store, &keyring).await?;
-        let removed = if remove_old { remove_unused(&store, &mut keyring).await? } else { Vec::new() };
-        if !removed.is_empty() {
-            keyring.save(&path).map_err(failed)?;
-        }
+        let removed = match &file {
+            Some(file) if self.remove_old => remove_unused(&store, &mut keyring, file).await?,
+            _ => Vec::new(),
+        };
         let current = keyring.current_key_id();
         if context.output.json {
             output::json(&json!({"currentKeyId": current, "rewrapped": rewrapped, "removedKeyIds": removed}));
@@ -55,6 +97,21 @@ impl Secrets {
             println!("{rewrapped} secrets rewrapped under key {current}; {} earlier keys removed", removed.len());
         }
         Ok(())
+    }
+
+    /// A keyring without a file cannot be written: a new key in it would be lost with this process, and every secret with it.
+    fn check(&self, file: Option<&Path>) -> Result<()> {
+        match file {
+            None if !self.resume => Err(CliError::environment(
+                "the keys lie in the environment, where nothing can be written",
+                "take `--print-new`, give every process the new content, then `--resume`",
+            )),
+            None if self.remove_old => Err(CliError::environment(
+                "the keys lie in the environment, where nothing can be removed",
+                "leave --remove-old out, and take the earlier keys out of LEADLINE_KEYRING_JSON yourself",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -75,7 +132,7 @@ async fn rewrap_all(store: &Store, keyring: &Keyring) -> Result<usize> {
     }
 }
 
-async fn remove_unused(store: &Store, keyring: &mut Keyring) -> Result<Vec<String>> {
+async fn remove_unused(store: &Store, keyring: &mut Keyring, file: &Path) -> Result<Vec<String>> {
     let in_use = sealed_secrets::count_by_key(&mut store.operator().await?).await?;
     let unused: Vec<String> = keyring
         .key_ids()
@@ -84,6 +141,9 @@ async fn remove_unused(store: &Store, keyring: &mut Keyring) -> Result<Vec<Strin
         .collect();
     for id in &unused {
         keyring.remove_key(id).map_err(failed)?;
+    }
+    if !unused.is_empty() {
+        keyring.save(file).map_err(failed)?;
     }
     Ok(unused)
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use leadline_simulator::{Config, Load, Simulator as Org};
 
 use crate::{
+    dev::parts::GENERATED_RECORDS,
     error::{CliError, Result},
     settings, shutdown,
 };
@@ -23,6 +24,7 @@ pub struct Simulator {
     /// Plain HTTP; port 0 takes a free one, here and below
     #[arg(long, env = "LEADLINE_SIMULATOR_PORT", default_value_t = 7220)]
     port: u16,
+    /// HTTPS
     #[arg(long, env = "LEADLINE_SIMULATOR_HTTPS_PORT", default_value_t = 7221, value_name = "PORT")]
     https_port: u16,
     /// HTTP CONNECT proxy, for clients that insist on login.salesforce.com
@@ -32,7 +34,7 @@ pub struct Simulator {
     #[arg(long = "load", value_name = "OBJECT=FILE", value_parser = load)]
     loads: Vec<Load>,
     /// Records of the generated org
-    #[arg(long, default_value_t = 50_000, value_name = "N")]
+    #[arg(long, default_value_t = GENERATED_RECORDS, value_name = "N")]
     records: u64,
     /// Seed of the generated org [default: the simulator's own]
     #[arg(long, value_name = "N")]

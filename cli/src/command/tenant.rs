@@ -45,6 +45,7 @@ pub struct Create {
     /// The connected app's consumer key
     #[arg(long, required_unless_present = "simulator", value_name = "KEY")]
     client_id: Option<String>,
+    /// The org's integration user
     #[arg(long, required_unless_present = "simulator")]
     username: Option<String>,
     /// RSA private key of the connected app's certificate, PEM

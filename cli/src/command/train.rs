@@ -41,9 +41,9 @@ pub struct Start {
     /// Train on this data set; absent: export first
     #[arg(long, default_value = "", value_name = "DATASET")]
     dataset: String,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 0)]
-    seed: i64,
+    /// Seed of every random choice [default: 42]
+    #[arg(long, value_name = "N")]
+    seed: Option<i64>,
     /// The most that training may compute, in trials x trees x rows; absent: the default budget
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
     max_tree_rows: i64,
@@ -55,6 +55,7 @@ pub struct Start {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Prediction definition")]
 pub struct DefinitionArgs {
+    /// What leadline knows already: lists of fields below are added to its own
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
     /// Names the definition within the tenant; made from object and label when absent

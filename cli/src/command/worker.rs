@@ -7,6 +7,7 @@ use leadline_activities::{Parts, Services, StepConfig};
 use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
+use leadline_store::budgets;
 use leadline_worker::{Slots, WorkerConfig, ensure_search_attributes};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +44,7 @@ pub struct Worker {
     #[arg(long, env = "LEADLINE_PAGE_ROWS", default_value_t = StepConfig::default().page_rows, value_name = "N")]
     page_rows: u32,
     /// Calls to Salesforce that a tenant may make in a UTC day
-    #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = StepConfig::default().daily_api_calls, value_name = "N")]
+    #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = budgets::DAILY_CALLS, value_name = "N")]
     daily_api_calls: i64,
     /// Certificates (PEM) to trust for Salesforce beside the system's
     #[arg(long, env = "LEADLINE_SALESFORCE_CA", value_name = "FILE")]

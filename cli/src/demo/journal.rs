@@ -49,14 +49,16 @@ impl Journal {
         let started: Answer<Operation> = client.post(path, body, Some(&random_key())).await?;
         let operation_id = started.message.operation_id;
         println!("operation {operation_id}");
-        let ended = follow::to_success(client, &operation_id).await;
+        let ended = follow::to_end(client, &operation_id).await;
         // Read again rather than taken from the end: a failed operation has its run in Temporal too.
         let now: Answer<Operation> = client.get(&["v1", "operations", &operation_id], &[]).await?;
         let took = begun.elapsed();
         let link = self.link(&now.message);
         println!("took {}; in Temporal: {link}", output::duration(took));
         self.entries.push(Entry { step, operation: operation_id, took, link });
-        ended
+        let ended = ended?;
+        follow::success(&ended.message)?;
+        Ok(ended)
     }
 
     /// Notes a step that is no operation.

@@ -25,6 +25,7 @@ use crate::{
 };
 
 use journal::Journal;
+use steps::Model;
 
 /// Show the main job end to end, on the running dev stack or on one of its own
 ///
@@ -41,11 +42,17 @@ pub struct Demo {
     keep_running: bool,
 }
 
-/// The demo's tenant. A second run finds it again: one org can be connected once.
+/// The tenant that the demo makes, where nobody has connected the org yet: that can be done once.
 const TENANT: &str = "demo";
 
 impl Demo {
     pub async fn run(mut self, context: &Context) -> Result<()> {
+        if context.output.json {
+            return Err(CliError::environment(
+                "a demo is for people and has no JSON",
+                "use the verbs that it shows, with --json",
+            ));
+        }
         if self.definition.preset.is_none() && self.definition.object.is_empty() {
             self.definition.preset = Some(Preset::LeadConversion);
         }
@@ -58,14 +65,14 @@ impl Demo {
             None => {
                 println!("Starting the dev stack (state in {})", state_dir.display());
                 let started = dev::start(&self.stack, state.clone(), WhenTaken::PickAnother, &stop).await?;
-                let Some(stack) = started else { return Ok(()) };
+                let Some(stack) = started else { return Err(CliError::Interrupted) };
                 (stack.file.clone(), Some(stack))
             }
         };
         dev::print_urls(&file, &state.join("logs"));
         let shown = tokio::select! {
-            shown = self.show(&file) => shown,
-            () = stop.cancelled() => Ok(()),
+            shown = self.show(&file, &state_dir) => shown,
+            () = stop.cancelled() => Err(CliError::Interrupted),
         };
         if let Some(stack) = own {
             self.close(stack, &state_dir, shown.is_ok(), &stop).await;
@@ -73,13 +80,17 @@ impl Demo {
         shown
     }
 
-    async fn show(&self, file: &DevFile) -> Result<()> {
+    async fn show(&self, file: &DevFile, state_dir: &Path) -> Result<()> {
         let target = TargetArgs { url: None, key: None, state_dir: file.operator_key_file.parent().map(Path::to_owned) };
         let client = Client::new(&target)?;
         let mut journal = Journal::new(file.temporal_ui_url.clone());
         let told = steps::tell(&client, file, &self.definition, &mut journal).await;
         journal.print_summary();
-        told
+        if let Ok(Model { tenant, id }) = &told {
+            println!("\nWhile the stack runs, the whole model card, with plots:");
+            println!("  {} model card {tenant} {id} --state-dir {}", this_program(), state_dir.display());
+        }
+        told.map(drop)
     }
 
     async fn close(&self, stack: Stack, state_dir: &Path, succeeded: bool, stop: &CancellationToken) {
@@ -87,12 +98,18 @@ impl Demo {
             println!("\nThe stack goes on running. Ctrl-C stops it.");
             stop.cancelled().await;
         }
+        stack.stop().await;
         println!(
-            "\nStopping the stack. `leadline dev --state-dir {}` brings it back, with every link above.",
+            "\nThe stack has stopped. `{} dev --state-dir {}` brings it back, with every link above.",
+            this_program(),
             state_dir.display()
         );
-        stack.stop().await;
     }
+}
+
+/// This program as it was called, to be called so again.
+fn this_program() -> String {
+    std::env::args().next().unwrap_or_else(|| "leadline".to_owned())
 }
 
 /// A stack that runs on this directory already, unless it holds another org than the one asked for.
@@ -103,13 +120,7 @@ fn running(state: &StateDir, asked: &StackArgs) -> Result<Option<DevFile>> {
     let file: DevFile = state.read(DevFile::NAME).ok_or_else(|| {
         CliError::environment("the dev stack of this directory is still starting", "try again once it shows its table")
     })?;
-    let org = OrgData { loads: crate::dev::stack::absolute(&asked.loads)?, records: asked.records };
-    if org != OrgData::default() && org != file.org {
-        return Err(CliError::environment(
-            "the dev stack of this directory runs with another org",
-            "stop it first, leave --load and --records out, or choose another --state-dir",
-        ));
-    }
+    OrgData::asked(&asked.loads, asked.records)?.settle(Some(file.org.clone()))?;
     Ok(Some(file))
 }
 

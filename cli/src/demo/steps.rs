@@ -4,8 +4,8 @@ use std::{fmt::Display, time::Instant};
 
 use futures::TryStreamExt as _;
 use leadline_proto::v1::{
-    AsyncPrediction, Consent, Export, ListTenantsResponse, Model, PredictAsyncRequest, PredictRequest, Prediction,
-    PromoteModelRequest, RecordConsentRequest, StartExportRequest, StartTrainingRunRequest, Tenant, TenantState,
+    self, AsyncPrediction, Consent, Export, ListTenantsResponse, ListTrainingRunsResponse, PredictAsyncRequest, PredictRequest,
+    Prediction, PromoteModelRequest, RecordConsentRequest, StartExportRequest, StartTrainingRunRequest, Tenant, TenantState,
 };
 use leadline_salesforce::OrgClient;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Journal, TENANT};
 use crate::{
-    client::{Answer, Client},
+    client::{Answer, Client, http},
     command::{consent, model, predict, random_key, train::DefinitionArgs},
     dev::{org::ConnectedApp, state::DevFile},
     error::{CliError, Result},
@@ -24,12 +24,12 @@ use crate::{
 const SCORE_FIELDS: [&str; 4] = ["Leadline_Score__c", "Leadline_Reasons__c", "Leadline_Model__c", "Leadline_Scored_At__c"];
 
 /// Tells the whole story. What is done is noted in `journal`, also when a later step fails.
-pub async fn tell(client: &Client, dev: &DevFile, definition: &DefinitionArgs, journal: &mut Journal) -> Result<()> {
+pub async fn tell(client: &Client, dev: &DevFile, definition: &DefinitionArgs, journal: &mut Journal) -> Result<Model> {
     let app = ConnectedApp::of_simulator(&dev.simulator.state_dir)?;
     let org = app.client().await?;
     let object = definition.scored_object();
 
-    let tenant = connect(client, app, journal).await?;
+    let tenant = connect(client, app, org.org_id().as_str(), journal).await?;
     let story = Story { client, org: &org, tenant: &tenant, object, dev };
     story.consent(journal).await?;
     let dataset = story.export(journal).await?;
@@ -39,20 +39,27 @@ pub async fn tell(client: &Client, dev: &DevFile, definition: &DefinitionArgs, j
     story.predict_now(&model, &record, journal).await?;
     let request_id = story.predict_and_write_back(&model, &record, journal).await?;
     story.read_back(&record, &model.model_id).await?;
-    story.callbacks(&request_id, &model.model_id).await
+    story.callbacks(&request_id, &model.model_id).await?;
+    Ok(Model { tenant, id: model.model_id })
 }
 
-/// Connects the org, or finds that an earlier run has.
-async fn connect(client: &Client, app: ConnectedApp, journal: &mut Journal) -> Result<String> {
+/// What the demo has put into production.
+pub struct Model {
+    pub tenant: String,
+    pub id: String,
+}
+
+/// Connects the org, or finds that somebody has.
+async fn connect(client: &Client, app: ConnectedApp, org: &str, journal: &mut Journal) -> Result<String> {
     journal.heading("Connect the Salesforce org");
-    if let Some(tenant) = find_tenant(client).await? {
+    if let Some(tenant) = find_tenant(client, org).await? {
         if tenant.state() != TenantState::Active {
             return Err(CliError::environment(
-                format!("tenant {TENANT} is still being onboarded"),
+                format!("tenant {} is still being onboarded", tenant.name),
                 "see `leadline operation list --kind onboard-tenant`, and try again when that has ended",
             ));
         }
-        println!("tenant {} ({TENANT}) connected org {} in an earlier run: nothing to do", tenant.tenant_id, tenant.org_id);
+        println!("tenant {} ({}) connected org {} before: nothing to do", tenant.tenant_id, tenant.name, tenant.org_id);
         return Ok(tenant.tenant_id);
     }
     let request = app.create_tenant(TENANT, "Demo");
@@ -61,9 +68,11 @@ async fn connect(client: &Client, app: ConnectedApp, journal: &mut Journal) -> R
     Ok(ended.message.tenant_id)
 }
 
-async fn find_tenant(client: &Client) -> Result<Option<Tenant>> {
-    let found: Answer<ListTenantsResponse> = client.get(&["v1", "tenants"], &[("name", TENANT.to_owned())]).await?;
-    Ok(found.message.tenants.into_iter().next())
+/// The tenant that has this org, or the demo's own that is on its way to it.
+async fn find_tenant(client: &Client, org: &str) -> Result<Option<Tenant>> {
+    let query = [("pageSize", "500".to_owned())];
+    let all: Answer<ListTenantsResponse> = client.get(&["v1", "tenants"], &query).await?;
+    Ok(all.message.tenants.into_iter().find(|tenant| tenant.org_id == org || tenant.name == TENANT))
 }
 
 /// What every later step needs.
@@ -89,13 +98,12 @@ impl Story<'_> {
             Some(consent) => consent,
             None => {
                 let request = RecordConsentRequest {
-                    tenant_id: String::new(),
-                    allow_export: true,
-                    allow_training: true,
-                    allow_store_predictions: true,
-                    allow_write_back: true,
+                    allow_export: Some(true),
+                    allow_training: Some(true),
+                    allow_store_predictions: Some(true),
+                    allow_write_back: Some(true),
                     decided_by: "the demo's administrator".to_owned(),
-                    note: String::new(),
+                    ..RecordConsentRequest::default()
                 };
                 self.client.post(&path, &request, None).await?.message
             }
@@ -122,7 +130,7 @@ impl Story<'_> {
         Ok(dataset)
     }
 
-    async fn train(&self, definition: &DefinitionArgs, dataset: &str, journal: &mut Journal) -> Result<Model> {
+    async fn train(&self, definition: &DefinitionArgs, dataset: &str, journal: &mut Journal) -> Result<v1::Model> {
         journal.heading("Train a model that is honest about its skill");
         let (definition, preset) = definition.request();
         let request = StartTrainingRunRequest {
@@ -140,23 +148,29 @@ impl Story<'_> {
             ended => ended?,
         };
         let model_id = id_of(&ended.json, "model")?;
-        let found: Answer<Model> = self.client.get(&["v1", "tenants", self.tenant, "models", &model_id], &[]).await?;
+        let found: Answer<v1::Model> = self.client.get(&["v1", "tenants", self.tenant, "models", &model_id], &[]).await?;
         println!("model {model_id}\n");
         model::print_card(&model::card(&found)?);
-        println!("\nThe whole card, with plots: leadline model card {TENANT} {model_id}");
         Ok(found.message)
     }
 
     /// A run that failed leaves a rejected model whose card says why.
     async fn show_refused_model(&self, operation: &str) {
-        let model = operation.replacen("op_", "md_", 1);
-        let found: Result<Answer<Model>> = self.client.get(&["v1", "tenants", self.tenant, "models", &model], &[]).await;
-        if let Ok(found) = found {
+        if let Ok(Some(found)) = self.model_of(operation).await {
             model::print(&found);
         }
     }
 
-    async fn promote(&self, model: &Model, journal: &mut Journal) -> Result<()> {
+    async fn model_of(&self, operation: &str) -> Result<Option<Answer<v1::Model>>> {
+        let path = ["v1", "tenants", self.tenant, "training-runs"];
+        let runs: Answer<ListTrainingRunsResponse> = self.client.get(&path, &[]).await?;
+        let Some(run) = runs.message.training_runs.into_iter().find(|run| run.operation_id == operation) else {
+            return Ok(None);
+        };
+        self.client.get(&["v1", "tenants", self.tenant, "models", &run.model_id], &[]).await.map(Some)
+    }
+
+    async fn promote(&self, model: &v1::Model, journal: &mut Journal) -> Result<()> {
         journal.heading("Promote it");
         let path = ["v1", "tenants", self.tenant, "models", &format!("{}:promote", model.model_id)];
         let request = PromoteModelRequest { reason: "demo".to_owned(), ..PromoteModelRequest::default() };
@@ -176,7 +190,7 @@ impl Story<'_> {
         })
     }
 
-    async fn predict_now(&self, model: &Model, record: &str, journal: &mut Journal) -> Result<()> {
+    async fn predict_now(&self, model: &v1::Model, record: &str, journal: &mut Journal) -> Result<()> {
         journal.heading("Ask for a prediction, answered at once");
         let request = PredictRequest {
             tenant_id: String::new(),
@@ -193,7 +207,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn predict_and_write_back(&self, model: &Model, record: &str, journal: &mut Journal) -> Result<String> {
+    async fn predict_and_write_back(&self, model: &v1::Model, record: &str, journal: &mut Journal) -> Result<String> {
         journal.heading("Ask for a prediction that is written back into Salesforce");
         let request_id = random_key();
         let request = PredictAsyncRequest {
@@ -234,7 +248,8 @@ impl Story<'_> {
         println!("\n== Callbacks that the org received, their signatures checked");
         let failed = |error: reqwest::Error| CliError::part("the simulator's callbacks", &error);
         let url = self.dev.simulator.http.join("__simulator/callbacks").map_err(|error| CliError::part("address", &error))?;
-        let received: Vec<Callback> = reqwest::get(url).await.map_err(failed)?.json().await.map_err(failed)?;
+        let simulator = http(&self.dev.simulator.http)?;
+        let received: Vec<Callback> = simulator.get(url).send().await.map_err(failed)?.json().await.map_err(failed)?;
         let ours: Vec<&Callback> =
             received.iter().filter(|callback| callback.names(request_id) || callback.names(model_id)).collect();
         for callback in &ours {

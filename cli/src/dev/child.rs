@@ -91,6 +91,8 @@ pub struct Deaths {
 #[derive(Debug)]
 pub struct Supervised {
     pub part: Part,
+    /// Length of the log when this run began: what stands before is of an earlier one.
+    log_began: u64,
     /// Cancelled to stop the child.
     stop: CancellationToken,
     /// Cancelled once the child was ready: from then on its death is news.
@@ -107,10 +109,11 @@ impl Supervised {
     pub fn start(part: Part, patience: Patience) -> Result<Self> {
         let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
         let (tell, deaths) = watch::channel(Deaths::default());
+        let log_began = std::fs::metadata(&part.log).map_or(0, |log| log.len());
         let first = spawn(&part)?;
         let watch = Watch { part: part.clone(), patience, stop: stop.clone(), ready: ready.clone(), tell };
         let watcher = tokio::spawn(watch.over(first));
-        Ok(Self { part, stop, ready, deaths, watcher })
+        Ok(Self { part, log_began, stop, ready, deaths, watcher })
     }
 
     /// Says that the child got ready.
@@ -122,7 +125,7 @@ impl Supervised {
     pub async fn given_up(&self, patience: Patience) -> CliError {
         let mut deaths = self.deaths.clone();
         match deaths.wait_for(|seen| seen.in_a_row >= patience.deaths_while_starting).await {
-            Ok(seen) => died_while_starting(&self.part, *seen),
+            Ok(seen) => died_while_starting(&self.part, *seen, self.log_began),
             // The watcher only ends once it is told to stop, and whoever tells it no longer waits here.
             Err(_) => std::future::pending().await,
         }
@@ -137,19 +140,20 @@ impl Supervised {
     }
 }
 
-fn died_while_starting(part: &Part, seen: Deaths) -> CliError {
+fn died_while_starting(part: &Part, seen: Deaths, began: u64) -> CliError {
     let status = seen.last.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
     let mut problem = format!("{} does not start ({status})", part.name);
-    if let Some(line) = last_line(&part.log) {
+    if let Some(line) = last_line(&part.log, began) {
         problem = format!("{problem}: {}", line.trim_start_matches("leadline: "));
     }
     CliError::environment(problem, format!("the whole story is in {}", part.log.display()))
 }
 
-/// The last line of a log that says something.
-fn last_line(log: &Path) -> Option<String> {
+/// The last line of a log, after its first `began` bytes, that says something.
+fn last_line(log: &Path, began: u64) -> Option<String> {
     let text = std::fs::read(log).ok()?;
-    let tail = &text[text.len().saturating_sub(16 * 1024)..];
+    let of_this_run = text.get(usize::try_from(began).ok()?..)?;
+    let tail = &of_this_run[of_this_run.len().saturating_sub(16 * 1024)..];
     let tail = String::from_utf8_lossy(tail);
     tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| line.chars().take(400).collect())
 }
@@ -288,7 +292,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let log = root.path().join("a.log");
         std::fs::write(&log, "first\nport 1 is taken\n\n  \n").unwrap();
-        assert_eq!(last_line(&log).as_deref(), Some("port 1 is taken"));
-        assert_eq!(last_line(&root.path().join("absent")), None);
+        assert_eq!(last_line(&log, 0).as_deref(), Some("port 1 is taken"));
+        assert_eq!(last_line(&log, std::fs::metadata(&log).unwrap().len()), None, "of an earlier run");
+        assert_eq!(last_line(&root.path().join("absent"), 0), None);
     }
 }

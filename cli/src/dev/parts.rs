@@ -1,6 +1,6 @@
 //! The parts of the stack: which verb each runs, with which settings.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     temporal,
 };
 use crate::{
-    error::Result,
+    error::{CliError, Result},
     settings::{DatabaseArgs, KeyringArgs, LakeArgs},
 };
 
@@ -45,6 +45,9 @@ impl Credentials {
     }
 }
 
+/// Size of the generated org where nothing else is asked for.
+pub const GENERATED_RECORDS: u64 = 50_000;
+
 /// What the simulated org holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrgData {
@@ -52,6 +55,58 @@ pub struct OrgData {
     pub loads: Vec<String>,
     /// Size of the generated org; the simulator's default when absent.
     pub records: Option<u64>,
+}
+
+impl OrgData {
+    /// Beside ports.json: what the org of this state directory is made of.
+    pub const FILE: &str = "org.json";
+
+    /// What the command line asks for, with the files' whole paths.
+    pub fn asked(loads: &[String], records: Option<u64>) -> Result<Self> {
+        Ok(Self { loads: absolute(loads)?, records })
+    }
+
+    /// The org that a state directory has by now, or the one that is asked for where it has none. Tenants are connected to it
+    /// and learn from its records, so that it never turns into another one.
+    ///
+    /// # Errors
+    /// When another org is asked for.
+    pub fn settle(self, known: Option<Self>) -> Result<Self> {
+        let Some(known) = known else { return Ok(self) };
+        if self == Self::default() || (&self.loads, self.size()) == (&known.loads, known.size()) {
+            return Ok(known);
+        }
+        Err(CliError::environment(
+            format!("this state directory holds another org: {known}"),
+            "leave --load and --records out to go on with it, or choose another --state-dir",
+        ))
+    }
+
+    fn size(&self) -> u64 {
+        self.records.unwrap_or(GENERATED_RECORDS)
+    }
+}
+
+impl fmt::Display for OrgData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.loads.as_slice() {
+            [] => write!(f, "{} generated records", self.size()),
+            loads => write!(f, "{} and {} generated records", loads.join(", "), self.size()),
+        }
+    }
+}
+
+/// `Object=file` with the file's whole path: the simulator may run elsewhere, and the next run may be started elsewhere.
+fn absolute(loads: &[String]) -> Result<Vec<String>> {
+    let resolve = |load: &String| {
+        let (object, file) = load.split_once('=').ok_or_else(|| {
+            CliError::environment(format!("--load {load} names no file"), "write it as --load Object=file.csv.gz")
+        })?;
+        let path = std::fs::canonicalize(file)
+            .map_err(|error| CliError::environment(format!("cannot read {file}: {error}"), "check the path after --load"))?;
+        Ok(format!("{object}={}", path.display()))
+    };
+    loads.iter().map(resolve).collect()
 }
 
 /// Builds the parts of one run.
@@ -72,9 +127,11 @@ fn words(words: &[&str]) -> Vec<OsString> {
 }
 
 impl Parts<'_> {
+    pub const DATABASE_URL_FILE: &'static str = "postgres.url";
+
     /// Where the child writes the owner's URL once its server is up.
     pub fn database_url_file(&self) -> PathBuf {
-        self.state.join("postgres.url")
+        self.state.join(Self::DATABASE_URL_FILE)
     }
 
     pub fn keyring_file(&self) -> PathBuf {
@@ -213,5 +270,25 @@ impl Parts<'_> {
 
     fn part(&self, name: &'static str, arguments: Vec<OsString>, environment: Vec<(&'static str, String)>) -> Part {
         Part { name, arguments, environment, log: self.state.log(name) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_org_stays_what_it_was_and_says_so_to_who_asks_for_another() {
+        let generated = |records| OrgData { loads: Vec::new(), records };
+        let asked = |org: &OrgData, known: &OrgData| org.clone().settle(Some(known.clone()));
+        let small = generated(Some(1000));
+        assert_eq!(small.clone().settle(None).unwrap(), small);
+        assert_eq!(asked(&generated(None), &small).unwrap(), small, "without flags it goes on");
+        assert_eq!(asked(&generated(Some(GENERATED_RECORDS)), &generated(None)).unwrap(), generated(None));
+        let refused = asked(&generated(Some(2000)), &small).unwrap_err().to_string();
+        assert!(refused.contains("1000 generated records") && refused.contains("--state-dir"), "{refused}");
+        let loaded = OrgData { loads: vec!["Lead=/a.csv".to_owned()], records: None };
+        assert!(asked(&loaded, &generated(None)).is_err());
+        assert_eq!(asked(&generated(None), &loaded).unwrap(), loaded);
     }
 }

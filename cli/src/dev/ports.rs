@@ -74,6 +74,8 @@ struct Wanted {
     /// What this state directory used before.
     remembered: Option<u16>,
     default: u16,
+    /// Tenants have stored it: whoever moves it says so.
+    stored: bool,
 }
 
 impl PortArgs {
@@ -87,7 +89,8 @@ impl PortArgs {
     pub fn choose(&self, remembered: Option<&Ports>, when_taken: WhenTaken) -> Result<Ports> {
         let mut held = Vec::new();
         let mut choose = |part, flag, asked, of: fn(&Ports) -> u16, default| -> Result<u16> {
-            let wanted = Wanted { part, flag, asked, remembered: remembered.map(of), default };
+            let wanted =
+                Wanted { part, flag, asked, remembered: remembered.map(of), default, stored: flag.starts_with("simulator-") };
             let listener = self.listen(&wanted, when_taken)?;
             let port = listener.local_addr().map_err(|error| wanted.taken(0, &error))?.port();
             held.push(listener);
@@ -128,6 +131,7 @@ impl PortArgs {
         };
         match listen(first_choice) {
             Ok(listener) => Ok(listener),
+            Err(error) if wanted.stored && wanted.remembered == Some(first_choice) => Err(wanted.taken(first_choice, &error)),
             Err(_) if wanted.asked.unwrap_or(0) == 0 && (self.free_ports || wanted.asked.is_some()) => {
                 listen(0).map_err(|error| wanted.taken(0, &error))
             }
@@ -143,12 +147,12 @@ impl PortArgs {
 impl Wanted {
     fn taken(&self, port: u16, error: &std::io::Error) -> CliError {
         let Self { part, flag, .. } = self;
-        CliError::environment(
-            format!("cannot listen on 127.0.0.1:{port} for {part}: {error}"),
-            format!(
-                "stop what listens there, or choose another with --{flag} (0 picks a free one; --free-ports does so for all)"
-            ),
-        )
+        let advice = if self.stored && self.remembered == Some(port) {
+            format!("stop what listens there: connected tenants know the org by this port (--{flag} moves it all the same)")
+        } else {
+            format!("stop what listens there, or choose another with --{flag} (0 picks a free one; --free-ports does so for all)")
+        };
+        CliError::environment(format!("cannot listen on 127.0.0.1:{port} for {part}: {error}"), advice)
     }
 }
 
@@ -191,6 +195,12 @@ mod tests {
         let refused = flags.choose(Some(&remembered), WhenTaken::Refuse).unwrap_err().to_string();
         assert!(refused.contains(&remembered.postgres.to_string()) && refused.contains("--postgres-port"), "{refused}");
         assert_ne!(flags.choose(Some(&remembered), WhenTaken::PickAnother).unwrap().postgres, remembered.postgres);
+
+        let _org = listen(remembered.simulator).unwrap();
+        let moving = Flags::parse_from(["dev", "--free-ports", "--simulator-port", "0"]).ports;
+        let refused = moving.choose(Some(&remembered), WhenTaken::PickAnother).unwrap_err().to_string();
+        assert!(refused.contains("--simulator-port") && refused.contains("tenants"), "{refused}");
+
         let asked = Flags::parse_from(["dev", "--postgres-port", &remembered.postgres.to_string()]).ports;
         assert!(asked.choose(Some(&remembered), WhenTaken::PickAnother).is_err(), "a port that was asked for is not replaced");
     }

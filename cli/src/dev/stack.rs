@@ -62,15 +62,18 @@ impl Stack {
         say: impl Fn(&str),
     ) -> Result<Option<Self>> {
         let lock = state.lock()?;
+        // Of a run that came to a hard end: who looks for the stack must not find one that is gone.
+        state.remove(DevFile::NAME)?;
+        let org = OrgData::asked(&args.loads, args.records)?.settle(state.read(OrgData::FILE))?;
         let temporal = temporal::find(args.temporal_bin.as_deref())?;
         let ports: Ports = args.ports.choose(state.read(PORTS).as_ref(), when_taken)?;
         state.write_json(PORTS, &ports)?;
         let credentials = Credentials::load_or_create(&state)?;
-        let org = OrgData { loads: absolute(&args.loads)?, records: args.records };
         let parts = Parts { state: &state, ports: &ports, credentials: &credentials, org: &org, temporal };
         let mut children = Vec::new();
         let started = tokio::select! {
             started = start_parts(&parts, &mut children, &say) => started.and_then(|file| {
+                state.write_json(OrgData::FILE, &org)?;
                 state.write_json(DevFile::NAME, &file)?;
                 Ok(Some(file))
             }),
@@ -92,7 +95,7 @@ impl Stack {
     /// Stops everything, last started first.
     pub async fn stop(self) {
         // The file goes first: who looks for the stack from now on is told that there is none.
-        if let Err(error) = std::fs::remove_file(self.state.join(DevFile::NAME)) {
+        if let Err(error) = self.state.remove(DevFile::NAME) {
             tracing::warn!(%error, "dev.json could not be removed");
         }
         stop_children(self.children).await;
@@ -114,11 +117,7 @@ async fn start_parts(parts: &Parts<'_>, children: &mut Vec<Supervised>, say: &im
     KeyringArgs::load_or_create(&parts.keyring_file())?;
     let url_file = parts.database_url_file();
     // Of an earlier run; the new one is the sign that this run's server is up.
-    if let Err(error) = std::fs::remove_file(&url_file)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(CliError::part("state directory", &error));
-    }
+    parts.state.remove(Parts::DATABASE_URL_FILE)?;
     // None of these four needs another, so they start side by side.
     start(parts.postgres())?;
     start(parts.temporal())?;
@@ -197,17 +196,4 @@ async fn ensure_operator_key(state: &StateDir, store: &Store) -> Result<()> {
     }
     let key = keys::create(store, &api_keys::KeyScope::Operator, "operator of leadline dev", None).await?;
     state.write("operator.key", key.reveal().as_bytes())
-}
-
-/// `Object=file` with the file's whole path: the simulator may run elsewhere, and the next run may be started elsewhere.
-pub fn absolute(loads: &[String]) -> Result<Vec<String>> {
-    let resolve = |load: &String| {
-        let (object, file) = load.split_once('=').ok_or_else(|| {
-            CliError::environment(format!("--load {load} names no file"), "write it as --load Object=file.csv.gz")
-        })?;
-        let path = std::fs::canonicalize(file)
-            .map_err(|error| CliError::environment(format!("cannot read {file}: {error}"), "check the path after --load"))?;
-        Ok(format!("{object}={}", path.display()))
-    };
-    loads.iter().map(resolve).collect()
 }

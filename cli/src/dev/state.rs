@@ -104,6 +104,17 @@ impl StateDir {
         write_private(&self.join(name), content)
     }
 
+    /// Removes a file that may be there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CliError::environment(
+                format!("cannot remove {}: {error}", self.join(name).display()),
+                "check who owns the state directory",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub fn write_json<T: Serialize>(&self, name: &str, content: &T) -> Result<()> {
         let text = serde_json::to_vec_pretty(content).expect("the state files are plain structures");
         self.write(name, &text)

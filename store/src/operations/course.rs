@@ -136,6 +136,16 @@ pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &st
     Ok(operation)
 }
 
+/// Notes that a cancel came after the effect had been seen, where nobody had written down that it was asked for: in Temporal
+/// itself, anybody can ask.
+pub async fn note_late_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    sqlx::query("UPDATE operations SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE operation_id = $1")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Records that Temporal has the cancel that was asked for.
 pub async fn record_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
     sqlx::query("UPDATE operations SET cancel_delivered_at = coalesce(cancel_delivered_at, now()) WHERE operation_id = $1")

@@ -8,7 +8,8 @@ mod course;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, close, progress, record_cancel, record_start, request_cancel, undelivered, update_state,
+    Closing, CourseUpdate, close, note_late_cancel, progress, record_cancel, record_start, request_cancel, undelivered,
+    update_state,
 };
 
 use chrono::{DateTime, Utc};

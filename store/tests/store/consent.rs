@@ -1,7 +1,7 @@
 //! Consent is what the latest version says when the transaction that relies on it commits.
 
 use leadline_domain::ConsentGrant;
-use leadline_store::consents;
+use leadline_store::consents::{self, ConsentChange};
 
 use crate::fixture::{self, database};
 
@@ -26,6 +26,23 @@ async fn a_permission_is_missing_until_given_and_withdrawn_after_it_was_taken_ba
     assert_eq!(consents::version(&mut tx, 1).await.unwrap(), given);
     assert_eq!(code(consents::version(&mut tx, 3).await), "NOT_FOUND");
     tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_leaves_what_it_does_not_name_and_is_refused_over_another_version() {
+    let db = database().await;
+    let (tenant, _) = fixture::tenant(&db.store, "stepwise").await;
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    let export = ConsentChange { allow_export: Some(true), expected_version: Some(0), ..Default::default() };
+    let first = consents::record(&mut tx, export, "lk_a", "").await.unwrap();
+    assert_eq!((first.version, first.grant), (1, ConsentGrant { allow_export: true, ..Default::default() }));
+    let training = ConsentChange { allow_training: Some(true), ..Default::default() };
+    let both = consents::record(&mut tx, training, "lk_a", "").await.unwrap();
+    assert_eq!(both.grant, ConsentGrant { allow_export: true, allow_training: true, ..Default::default() });
+
+    let refused = consents::record(&mut tx, ConsentChange { expected_version: Some(1), ..training }, "lk_a", "").await;
+    assert_eq!(refused.unwrap_err().failure().code.as_str(), "CONSENT_CHANGED");
+    assert_eq!(consents::current(&mut tx).await.unwrap(), Some(both));
 }
 
 #[tokio::test]

@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use leadline_domain::{
-    Code, OperationId,
+    Code, DatasetId, OperationId,
     value::{Field, FieldType, ObjectSchema},
 };
 use leadline_store::{
-    PageRequest,
+    PageRequest, TenantTx,
     datasets::{self, DatasetState, Manifest, NewDataset},
     object_schemas,
     records::{self, RecordVersion, Snapshot},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::fixture::{self, database};
 

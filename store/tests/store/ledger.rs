@@ -135,7 +135,7 @@ async fn an_undo_of_a_step_that_never_began_keeps_it_from_beginning() {
 
 /// Any row that an effect could write.
 async fn write_effect(tx: &mut TenantTx, note: &str) {
-    consents::record(tx, Default::default(), "step", note).await.unwrap();
+    consents::record(tx, consents::ConsentChange::default(), "step", note).await.unwrap();
 }
 
 async fn effects(tx: &mut TenantTx) -> i64 {
