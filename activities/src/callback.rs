@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use leadline_domain::{Class, Code, Failure};
+use leadline_salesforce::SalesforceError;
 use leadline_secrets::{Purpose, hmac_sha256_hex};
 use leadline_store::{TenantTx, ledger, sealed_secrets};
 use serde_json::{Value as Json, json};
 
-use crate::{secrets, step::Attempt};
+use crate::{calls, secrets, step::Attempt};
 
 const TIMESTAMP: &str = "X-Leadline-Timestamp";
 const SIGNATURE: &str = "X-Leadline-Signature";
@@ -41,18 +42,31 @@ pub(crate) struct Later {
 }
 
 /// Makes one attempt.
+///
+/// # Errors
+/// `CALLBACK_REFUSED` for what the org's service answers; what keeps the call from being made has its own code.
 pub(crate) async fn post(attempt: &Attempt, callback: Callback, body: &Json) -> Result<(), Failure> {
     let services = attempt.services();
     let mut tx = attempt.read().await?;
     let sealed = sealed_secrets::get(&mut tx, Purpose::CallbackKey).await?;
     drop(tx);
     let key = services.keyring.open(attempt.tenant(), Purpose::CallbackKey, &sealed).map_err(secrets)?;
-    let client = services.org(attempt.tenant()).await?;
+    let client = attempt.org().await?;
+    calls::reserve(attempt, &client, 1).await?;
     let body = body.to_string();
     let timestamp = chrono::Utc::now().timestamp().to_string();
     let signature = format!("v1={}", hmac_sha256_hex(&key, &[timestamp.as_bytes(), b".", body.as_bytes()]));
-    client.apex_rest_post(callback.path(), &[(TIMESTAMP, &timestamp), (SIGNATURE, &signature)], body).await?;
+    client.apex_rest_post(callback.path(), &[(TIMESTAMP, &timestamp), (SIGNATURE, &signature)], body).await.map_err(refusal)?;
     Ok(())
+}
+
+fn refusal(error: SalesforceError) -> Failure {
+    let failure = error.failure();
+    match failure.class() {
+        _ if failure.code == Code::SalesforceAuthRefused => failure,
+        Class::Retryable | Class::Quota => failure,
+        Class::NeedsOperator | Class::Terminal => Failure::new(Code::CallbackRefused, failure.to_string()),
+    }
 }
 
 /// Counts the attempt and says when the next one goes out: the saga waits as long as the failure names. What the org refuses for
@@ -63,9 +77,26 @@ pub(crate) async fn next_attempt(attempt: &Attempt, tx: &mut TenantTx, refused: 
     ledger::record_facts(tx, attempt.key(), &json!({ ATTEMPTS: before + 1 })).await?;
     let doublings = u32::try_from(before).unwrap_or(u32::MAX).min(16);
     let next_in = (config.first_callback * 2_u32.pow(doublings)).min(config.longest_callback).max(Duration::from_secs(1));
-    let failure = match refused.class() {
-        Class::Retryable | Class::Quota => refused,
-        Class::NeedsOperator | Class::Terminal => Failure::new(Code::CallbackRefused, refused.to_string()),
+    // A quota says by itself how long it lasts.
+    let next_in = match (refused.class(), refused.retry_after_seconds) {
+        (Class::Quota, Some(seconds)) => next_in.max(Duration::from_secs(seconds)),
+        _ => next_in,
     };
-    Ok(Later { failure: failure.retry_after(next_in.as_secs()), next_in })
+    Ok(Later { failure: refused.retry_after(next_in.as_secs()), next_in })
+}
+
+#[cfg(test)]
+mod tests {
+    use leadline_salesforce::TokenRejection;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_orgs_service_says_is_a_refused_callback() {
+        let refused = |error: SalesforceError| refusal(error).code;
+        let denied = SalesforceError::Refused { what: "apex rest post".into(), status: 401, code: "BAD_SIGNATURE".into() };
+        assert_eq!(refused(denied), Code::CallbackRefused);
+        assert_eq!(refused(SalesforceError::TokenRejected(TokenRejection::NotApproved)), Code::SalesforceAuthRefused);
+        assert_eq!(refused(SalesforceError::DailyLimitExceeded { what: "x".into() }), Code::SalesforceLimitExceeded);
+    }
 }

@@ -22,6 +22,8 @@ pub struct StepConfig {
     pub daily_api_calls: i64,
     /// Calls reserved by an export before its size is known.
     pub export_calls: i64,
+    /// Transactions that may wait for an org at the same time; well below the connections of the database pool.
+    pub fenced_calls: usize,
     /// How long the answer of a prediction waits to be delivered.
     pub claim_lifetime: Duration,
     /// Waits between attempts to call an org back: the first, doubled up to the longest.
@@ -45,6 +47,7 @@ impl Default for StepConfig {
             apply_rows: 5_000,
             daily_api_calls: budgets::DAILY_CALLS,
             export_calls: 50,
+            fenced_calls: 6,
             claim_lifetime: Duration::from_secs(7 * 24 * 3600),
             first_callback: Duration::from_secs(2),
             longest_callback: Duration::from_secs(3600),

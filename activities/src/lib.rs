@@ -4,6 +4,7 @@
 //! failures with a code. What a step may rely on, and what it must keep to, stands there.
 
 mod callback;
+mod calls;
 pub mod config;
 mod exporting;
 mod onboarding;

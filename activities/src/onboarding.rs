@@ -71,7 +71,7 @@ async fn verify_org(attempt: Attempt, (): ()) -> Result<Done<VerifiedOrg>, Failu
     let services = attempt.services();
     // What is cached may have been signed in by an onboarding that was undone.
     services.forget_org(attempt.tenant());
-    let client = services.org(attempt.tenant()).await?;
+    let client = attempt.org().await?;
     let identity = client.identity().await?;
     let (schema, _) = client.describe(&services.config.probe_object).await?.to_schema();
     let verified = VerifiedOrg {

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use leadline_domain::{Class, Code, Failure, operation::PredictAsync};
-use leadline_salesforce::SalesforceError;
+use chrono::{DateTime, SecondsFormat, Utc};
+use leadline_domain::{
+    Class, Code, Failure,
+    operation::PredictAsync,
+    value::{FieldType, Value},
+};
+use leadline_salesforce::{OrgClient, Record, SalesforceError};
 use leadline_serving::{Answer, Question};
 use leadline_store::{
-    TenantTx,
+    TenantTx, budgets,
     claims::{self, ClaimPurpose},
     consents, ledger, predictions,
 };
@@ -17,13 +22,14 @@ use leadline_workflows::{
         StoredPrediction, WriteBack, WrittenBack,
     },
 };
-use serde::Deserialize as _;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
     callback::{self, Callback},
+    calls,
     operation::ASKED,
     services::Services,
     step::{Attempt, Done, Undoing},
@@ -158,6 +164,7 @@ async fn fail_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failur
         outcome => outcome?,
     }
     claims::delete(&mut tx, &undoing.operation.operation, ClaimPurpose::RequestFields).await?;
+    budgets::release(&mut tx, &undoing.operation.operation).await?;
     Ok(tx.commit().await?)
 }
 
@@ -165,48 +172,123 @@ async fn fail_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failur
 /// whoever settles the pivot knows whether the record may have changed. Writing the same score twice is writing it once.
 async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<WrittenBack>, Failure> {
     let operation = attempt.operation().operation.clone();
-    let mut tx = attempt.fence().await?;
     let Some(record) = predict.record_id.filter(|_| predict.write_back) else {
+        let mut tx = attempt.fence().await?;
         predictions::written_back(&mut tx, &operation).await?;
         return attempt.finish(tx, &WrittenBack { written: false }).await;
     };
+    // Whatever can fail before the org is asked comes before the ledger says that it was.
+    let client = attempt.org().await?;
+    calls::reserve(&attempt, &client, 1).await?;
+    let asked_before = Asked::read(attempt.facts());
+    let _permit = attempt.services().fenced_call().await;
+    let mut tx = attempt.fence().await?;
     // After it was asked, a withdrawal comes too late: the record may have changed.
-    if attempt.facts().get(ASKED).is_none() {
+    if asked_before.is_none() {
         consents::require(&mut tx, "allowWriteBack", |grant| grant.allow_write_back).await?;
     }
-    let answer = answer_of(&claims::get(&mut tx, &operation, ClaimPurpose::Answer).await?)?;
     let object = predictions::of_operation(&mut tx, &operation).await?.object;
-    ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: true })).await?;
+    let answer = match (claims::get(&mut tx, &operation, ClaimPurpose::Answer).await, &asked_before) {
+        (Ok(content), _) => answer_of(&content)?,
+        (Err(expired), Some(asked)) if expired.code() == Some(Code::ClaimExpired) => {
+            drop(tx);
+            return look_up(&attempt, &client, &object, &record, asked, expired.into()).await;
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let asked = asked_before.clone().unwrap_or_else(|| Asked { model: answer.model.to_string(), at: Utc::now() });
+    ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: true, ASKED_FOR: &asked })).await?;
     tx.commit().await?;
 
     // The fence keeps a settlement waiting while the org is asked.
     let mut tx = attempt.fence().await?;
-    let client = attempt.services().org(attempt.tenant()).await?;
-    if let Err(error) = client.update_record(&object, &record, &score_fields(&answer)).await {
-        let refusal = refusal(error);
-        if refusal.class() == Class::Terminal {
+    let Err(error) = client.update_record(&object, &record, &score_fields(&answer, &asked)).await else {
+        predictions::written_back(&mut tx, &operation).await?;
+        return attempt.finish(tx, &WrittenBack { written: true }).await;
+    };
+    let refused = (!error.leaves_open()).then(|| refusal(&error));
+    match refused {
+        None => Err(error.into()),
+        // This time it has refused; what became of the time before is not known by that.
+        Some(refusal) if asked_before.is_some() => match refusal.class() {
+            Class::Retryable | Class::Quota => Err(refusal),
+            Class::NeedsOperator | Class::Terminal => {
+                drop(tx);
+                look_up(&attempt, &client, &object, &record, &asked, refusal).await
+            }
+        },
+        Some(refusal) => {
             ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: false })).await?;
             tx.commit().await?;
+            Err(refusal)
         }
-        return Err(refusal);
     }
-    predictions::written_back(&mut tx, &operation).await?;
-    attempt.finish(tx, &WrittenBack { written: true }).await
 }
 
-fn score_fields(answer: &Answer) -> Map<String, Json> {
+/// The fact that says what is written, so that it can be told from what others write.
+const ASKED_FOR: &str = "asked_for";
+
+/// What an attempt has asked the org for without learning what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    model: String,
+    at: DateTime<Utc>,
+}
+
+impl Asked {
+    fn read(facts: &Json) -> Option<Self> {
+        let open = facts.get(ASKED).and_then(Json::as_bool) == Some(true);
+        facts.get(ASKED_FOR).filter(|_| open).and_then(|asked| Self::deserialize(asked).ok())
+    }
+
+    /// The org keeps times to the second.
+    fn is_in(&self, record: &Record) -> bool {
+        let at = record.fields.get(SCORED_AT_FIELD).map(|at| Value::from_json(FieldType::DateTime, at));
+        let at = match at {
+            Some(Ok(Value::DateTime(at))) => at.timestamp() == self.at.timestamp(),
+            _ => false,
+        };
+        at && record.fields.get(MODEL_FIELD).and_then(Json::as_str) == Some(self.model.as_str())
+    }
+}
+
+/// Settles by the record itself what an earlier attempt has left open, when there is no asking again: with `refusal`, unless
+/// the score stands there.
+async fn look_up(
+    attempt: &Attempt,
+    client: &OrgClient,
+    object: &str,
+    record: &str,
+    asked: &Asked,
+    refusal: Failure,
+) -> Result<Done<WrittenBack>, Failure> {
+    let written = match client.retrieve(object, record, &[MODEL_FIELD, SCORED_AT_FIELD]).await {
+        Ok(found) => asked.is_in(&found),
+        Err(SalesforceError::NotFound { .. } | SalesforceError::InvalidField { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let mut tx = attempt.fence().await?;
+    if written {
+        predictions::written_back(&mut tx, &attempt.operation().operation).await?;
+        return attempt.finish(tx, &WrittenBack { written: true }).await;
+    }
+    ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: false })).await?;
+    tx.commit().await?;
+    Err(refusal)
+}
+
+fn score_fields(answer: &Answer, asked: &Asked) -> Map<String, Json> {
     let reasons: Vec<String> = answer.reasons.iter().map(|reason| format!("{}: {}", reason.label, reason.value)).collect();
     let mut fields = Map::new();
     fields.insert(SCORE_FIELD.to_owned(), json!(answer.score));
     fields.insert(REASONS_FIELD.to_owned(), json!(reasons.join("\n")));
-    fields.insert(MODEL_FIELD.to_owned(), json!(answer.model));
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-    fields.insert(SCORED_AT_FIELD.to_owned(), json!(now));
+    fields.insert(MODEL_FIELD.to_owned(), json!(asked.model));
+    fields.insert(SCORED_AT_FIELD.to_owned(), json!(asked.at.to_rfc3339_opts(SecondsFormat::Millis, true)));
     fields
 }
 
 /// What the org says of the record itself is a refusal of the write-back; the rest is what it always is.
-fn refusal(error: SalesforceError) -> Failure {
+fn refusal(error: &SalesforceError) -> Failure {
     let failure = error.failure();
     match failure.class() {
         Class::Terminal => Failure::new(Code::WriteBackRefused, failure.message),
@@ -255,6 +337,7 @@ async fn complete(attempt: &Attempt, delivered: bool) -> Result<Done<()>, Failur
     let operation = &attempt.operation().operation;
     predictions::complete(&mut tx, operation, delivered).await?;
     claims::delete(&mut tx, operation, ClaimPurpose::Answer).await?;
+    budgets::release(&mut tx, operation).await?;
     attempt.finish(tx, &()).await
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leadline_domain::{Code, Failure, ModelState, operation::PromoteModel};
-use leadline_store::models;
+use leadline_store::{budgets, models};
 use leadline_workflows::{
     StepInput,
     promote_model::{ActivateModel, ActivatedModel, CheckPromotion, NotifyOrg},
@@ -82,7 +82,11 @@ async fn notify_org(attempt: Attempt, activated: ActivatedModel) -> Result<Done<
         "previousModelId": activated.previous,
     });
     match callback::post(&attempt, Callback::ModelReady, &body).await {
-        Ok(()) => attempt.finish_alone(&()).await,
+        Ok(()) => {
+            let mut tx = attempt.fence().await?;
+            budgets::release(&mut tx, &attempt.operation().operation).await?;
+            attempt.finish(tx, &()).await
+        }
         Err(refused) => {
             let mut tx = attempt.fence().await?;
             let later = callback::next_attempt(&attempt, &mut tx, refused).await?;

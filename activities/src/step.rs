@@ -23,6 +23,7 @@ use std::{future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::pin
 
 use futures::{FutureExt as _, TryFutureExt as _};
 use leadline_domain::{Code, Failure, OperationRef, TenantId};
+use leadline_salesforce::{Meter, OrgClient};
 use leadline_store::{
     TenantTx,
     ledger::{self, StepKey, StepStart},
@@ -35,7 +36,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::{pulse::Pulse, services::Services};
+use crate::{calls, pulse::Pulse, services::Services};
 
 /// How often a heartbeat is offered when the step names no timeout.
 const DEFAULT_BEAT: Duration = Duration::from_secs(10);
@@ -48,6 +49,7 @@ pub(crate) struct Attempt {
     key: StepKey,
     facts: Json,
     pulse: Arc<Pulse>,
+    meter: Arc<Meter>,
 }
 
 /// Proof that a step's result stands in the ledger.
@@ -64,6 +66,7 @@ pub(crate) struct Undoing {
     pub(crate) key: StepKey,
     /// What the step recorded on its way.
     pub(crate) facts: Json,
+    meter: Arc<Meter>,
 }
 
 impl Services {
@@ -111,9 +114,16 @@ impl Services {
             if closed.undone {
                 return Ok(());
             }
-            let undoing =
-                Undoing { services: Arc::clone(self), operation: input.operation, key: key.clone(), facts: closed.facts };
-            body(undoing, input.params).await?;
+            let undoing = Undoing {
+                services: Arc::clone(self),
+                operation: input.operation,
+                key: key.clone(),
+                facts: closed.facts,
+                meter: Arc::default(),
+            };
+            let outcome = body(undoing.clone(), input.params).await;
+            calls::settle(self, &undoing.operation, &undoing.meter).await;
+            outcome?;
             let mut tx = self.store.tenant(&tenant).await?;
             ledger::mark_undone(&mut tx, &key).await?;
             Ok(tx.commit().await?)
@@ -147,19 +157,21 @@ impl Services {
         };
         operations::progress(&mut tx, &key.operation, &key.step, &whole_step(0)).await?;
         tx.commit().await?;
-        let tenant = input.operation.tenant.clone();
-        let attempt = Attempt { services: Arc::clone(self), operation: input.operation, key: key.clone(), facts, pulse };
-        match body(attempt, input.params).await {
+        let (services, operation) = (Arc::clone(self), input.operation);
+        let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };
+        let outcome = body(attempt.clone(), input.params).await;
+        calls::settle(self, &attempt.operation, &attempt.meter).await;
+        match outcome {
             Ok(done) => Ok(done.result),
-            Err(failure) => self.finished_elsewhere(&tenant, &key).await.ok_or(failure),
+            Err(failure) => self.finished_elsewhere(&attempt).await.ok_or(failure),
         }
     }
 
     /// The result of the attempt that has finished the step while this one failed, which is then no failure of the step. `None`
     /// also when the ledger cannot be asked.
-    async fn finished_elsewhere(&self, tenant: &TenantId, key: &StepKey) -> Option<Json> {
-        let mut tx = self.store.tenant_read(tenant).await.ok()?;
-        ledger::result(&mut tx, key).await.ok()?
+    async fn finished_elsewhere(&self, attempt: &Attempt) -> Option<Json> {
+        let mut tx = self.store.tenant_read(attempt.tenant()).await.ok()?;
+        ledger::result(&mut tx, &attempt.key).await.ok()?
     }
 
     /// Keeps a body company: heartbeats while it gets on, asks it to stop when that is asked for, and turns whatever it ends
@@ -219,6 +231,15 @@ impl Attempt {
 
     pub(crate) fn operation(&self) -> &OperationRef {
         &self.operation
+    }
+
+    /// The tenant's org, whose calls count on this attempt.
+    pub(crate) async fn org(&self) -> Result<OrgClient, Failure> {
+        Ok(self.services.org(self.tenant()).await?.metered_by(Arc::clone(&self.meter)))
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(crate) fn tenant(&self) -> &TenantId {
@@ -303,6 +324,11 @@ impl Attempt {
 impl Undoing {
     pub(crate) fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// The tenant's org, whose calls count on this undo.
+    pub(crate) async fn org(&self) -> Result<OrgClient, Failure> {
+        Ok(self.services.org(self.tenant()).await?.metered_by(Arc::clone(&self.meter)))
     }
 
     pub(crate) fn tenant(&self) -> &TenantId {

@@ -7,6 +7,7 @@ pub mod failure;
 pub mod ids;
 pub mod model;
 pub mod operation;
+pub mod record_id;
 pub mod value;
 
 pub use consent::ConsentGrant;

@@ -28,6 +28,21 @@ pub enum FieldType {
     DateTime,
 }
 
+impl FieldType {
+    /// The name that schema hashes and stored schemas go by.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Picklist => "picklist",
+            Self::Reference => "reference",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::DateTime => "date_time",
+        }
+    }
+}
+
 /// One field of one record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -61,6 +76,10 @@ impl Value {
         }
         let mismatch = || ValueError { expected: field_type, shape: format!("text of {} characters", text.chars().count()) };
         match field_type {
+            // PostgreSQL keeps every character but this one.
+            FieldType::Text | FieldType::Picklist | FieldType::Reference if text.contains('\0') => {
+                Err(ValueError { expected: field_type, shape: "text with a NUL character".to_owned() })
+            }
             FieldType::Text | FieldType::Picklist | FieldType::Reference => Ok(Self::Text(text.to_owned())),
             FieldType::Boolean => match text {
                 "true" | "TRUE" | "True" | "1" => Ok(Self::Boolean(true)),
@@ -172,7 +191,7 @@ impl ObjectSchema {
     /// SHA-256, in hex, over object, names and types, whatever the column order. Labels do not count: relabelling a field
     /// does not change what a model reads.
     pub fn hash(&self) -> String {
-        let mut lines: Vec<String> = self.fields.iter().map(|f| format!("{}\u{1f}{:?}", f.name, f.field_type)).collect();
+        let mut lines: Vec<String> = self.fields.iter().map(|f| format!("{}\u{1f}{}", f.name, f.field_type.name())).collect();
         lines.sort();
         let mut hasher = Sha256::new();
         hasher.update(self.object.as_bytes());
@@ -214,6 +233,8 @@ mod tests {
         assert!(Value::parse(FieldType::Number, "NaN").is_err());
         assert!(Value::from_json(FieldType::Text, &Json::Bool(true)).is_err());
         assert_eq!(Value::parse(FieldType::Number, "").unwrap(), Value::Null);
+        let nul = Value::parse(FieldType::Text, "Ber\0gen").unwrap_err();
+        assert_eq!(nul.shape, "text with a NUL character", "which jsonb cannot hold");
     }
 
     #[test]
@@ -230,5 +251,19 @@ mod tests {
         let mut c = a.clone();
         c.fields[0].field_type = FieldType::Number;
         assert_ne!(a.hash(), c.hash());
+        // Stored with every data set and model: another value means that none of them is recognised any more.
+        assert_eq!(c.hash(), "77a1f015ca44055542fa069c2bc993fa8b7ff61b9bb98ea49a4b07f0e608b80a");
+        let types = [
+            FieldType::Text,
+            FieldType::Picklist,
+            FieldType::Reference,
+            FieldType::Boolean,
+            FieldType::Number,
+            FieldType::Date,
+            FieldType::DateTime,
+        ];
+        for field_type in types {
+            assert_eq!(serde_json::to_value(field_type).unwrap(), field_type.name());
+        }
     }
 }

@@ -99,8 +99,8 @@ impl QueryJob {
     /// Whether the results can be read: `false` while the job runs.
     ///
     /// # Errors
-    /// [`SalesforceError::BulkJobFailed`] if it failed or was aborted, [`SalesforceError::BulkLimit`] if it failed for an allowance.
-    /// The vendor has by then retried up to 15 times by itself.
+    /// [`SalesforceError::BulkJobFailed`] if it failed or was aborted, whatever for: a job that has ended never goes on. The vendor
+    /// has by then retried up to 15 times by itself.
     pub fn is_complete(&self) -> Result<bool, SalesforceError> {
         match self.state {
             JobState::UploadComplete | JobState::InProgress => Ok(false),
@@ -114,11 +114,10 @@ impl QueryJob {
     fn failure(&self) -> SalesforceError {
         let message = self.error_message.as_deref().unwrap_or_default().to_ascii_lowercase();
         let says = |words: &str| message.contains(words);
-        let what = format!("bulk query job {}", self.id);
         if says("query jobs") && says("per 24 hrs") {
-            SalesforceError::BulkLimit { what, limit: BulkLimit::QueryJobs }
+            self.failed(&used_up(BulkLimit::QueryJobs))
         } else if says("per 24 hrs") {
-            SalesforceError::BulkLimit { what, limit: BulkLimit::ResultVolume }
+            self.failed(&used_up(BulkLimit::ResultVolume))
         } else if says("timeout") || says("timed out") {
             self.failed("the query ran into the vendor's time limit")
         } else if says("invalid_field") || says("no such column") {
@@ -133,6 +132,10 @@ impl QueryJob {
     fn failed(&self, reason: &str) -> SalesforceError {
         SalesforceError::BulkJobFailed { job: self.id.clone(), reason: reason.to_owned() }
     }
+}
+
+fn used_up(limit: BulkLimit) -> String {
+    format!("{limit} of the last 24 hours is used up")
 }
 
 /// One page of a job's results: a CSV with a header row of its own.
@@ -193,7 +196,7 @@ impl OrgClient {
             "operation": "query", "query": soql, "contentType": "CSV", "columnDelimiter": "COMMA", "lineEnding": "LF",
         });
         let what = format!("a bulk query job of {}", object_of(soql));
-        self.send_for_json(&Call::new(what, Method::POST, self.data_path("/jobs/query")).json(&body)?).await
+        self.send_for_json(&Call::new(what, Method::POST, self.data_path("/jobs/query")).brief().json(&body)?).await
     }
 
     /// # Errors
@@ -211,7 +214,7 @@ impl OrgClient {
         let mut path = self.data_path("/jobs/query");
         let mut first = true;
         loop {
-            let mut call = Call::get("the list of bulk query jobs", path);
+            let mut call = Call::get("the list of bulk query jobs", path).brief();
             if std::mem::take(&mut first) {
                 call = call.query("jobType", "V2Query");
             }
@@ -232,7 +235,7 @@ impl OrgClient {
     /// # Errors
     /// [`SalesforceError::JobStateForbids`] if it has ended already, [`SalesforceError::NotFound`] if there is none.
     pub async fn abort_query_job(&self, id: &str) -> Result<(), SalesforceError> {
-        let call = self.job_call("the abort of", Method::PATCH, id, "")?.json(&json!({ "state": "Aborted" }))?;
+        let call = self.job_call("the abort of", Method::PATCH, id, "")?.brief().json(&json!({ "state": "Aborted" }))?;
         self.send(&call).await.map(drop)
     }
 
@@ -241,13 +244,14 @@ impl OrgClient {
     /// # Errors
     /// [`SalesforceError::JobStateForbids`] while it runs, [`SalesforceError::NotFound`] if there is none.
     pub async fn delete_query_job(&self, id: &str) -> Result<(), SalesforceError> {
-        self.send(&self.job_call("the deletion of", Method::DELETE, id, "")?).await.map(drop)
+        self.send(&self.job_call("the deletion of", Method::DELETE, id, "")?.brief()).await.map(drop)
     }
 
     /// Opens a page: the first one without a locator. A page can be opened again as often as needed.
     ///
     /// # Errors
-    /// As any call; [`SalesforceError::MalformedResponse`] if the vendor does not say how many rows the page has or where the next
+    /// As any call; [`SalesforceError::BulkJobFailed`] if the org no longer holds the page, which it does as long as it holds the
+    /// job; [`SalesforceError::MalformedResponse`] if the vendor does not say how many rows the page has or where the next
     /// one begins: without either, a loss of rows could not be seen.
     pub async fn query_results_page(
         &self,
@@ -262,8 +266,14 @@ impl OrgClient {
         if let Some(locator) = locator {
             call = call.query("locator", locator.as_str());
         }
-        let answer = self.send(&call).await?;
-        open_page(answer, call.what)
+        match self.send(&call).await {
+            Ok(answer) => open_page(answer, call.what),
+            Err(SalesforceError::CursorExpired { .. }) => {
+                let reason = "the org no longer holds the page that is to be read next".to_owned();
+                Err(SalesforceError::BulkJobFailed { job: id.to_owned(), reason })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn job_call(&self, verb: &str, method: Method, id: &str, rest: &str) -> Result<Call, SalesforceError> {
@@ -331,7 +341,9 @@ mod tests {
         assert_eq!(failed.failure().class(), Class::Terminal);
         assert!(!failed.to_string().contains("ada@"));
         let limit = job("Failed", "Max bulk v2 query result size stored (1000000000) kb per 24 hrs has been exceeded");
-        assert!(matches!(limit.is_complete(), Err(SalesforceError::BulkLimit { limit: BulkLimit::ResultVolume, .. })));
+        let failure = limit.is_complete().unwrap_err().failure();
+        assert_eq!(failure.class(), Class::Terminal, "no wait brings an ended job back");
+        assert!(failure.message.contains("the volume of bulk query results"), "{failure}");
         assert!(matches!(job("Aborted", "").is_complete(), Err(SalesforceError::BulkJobFailed { .. })));
     }
 

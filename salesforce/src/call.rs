@@ -20,6 +20,7 @@ pub(crate) struct Call {
     query: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Option<Bytes>,
+    brief: bool,
 }
 
 impl Call {
@@ -32,6 +33,7 @@ impl Call {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            brief: false,
         }
     }
 
@@ -42,6 +44,16 @@ impl Call {
     pub(crate) fn about(mut self, missing: Missing) -> Self {
         self.missing = missing;
         self
+    }
+
+    /// Bounds the whole call: see [`crate::Options::brief_timeout`].
+    pub(crate) fn brief(mut self) -> Self {
+        self.brief = true;
+        self
+    }
+
+    pub(crate) fn is_brief(&self) -> bool {
+        self.brief
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {

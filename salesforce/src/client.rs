@@ -1,7 +1,7 @@
-//! The connection to one org: sends calls, renews the session once, keeps the API usage the vendor reports.
+//! The connection to one org: sends calls and counts them, renews the session once.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
@@ -14,6 +14,7 @@ use crate::call::{Call, read_bounded, transport};
 use crate::credentials::{Credentials, is_loopback};
 use crate::error::SalesforceError;
 use crate::limits::ApiUsage;
+use crate::meter::Meter;
 use crate::org_id::OrgId;
 use crate::refusal::rest_refusal;
 use crate::session::{Session, Sessions};
@@ -31,6 +32,9 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The longest silence before or within an answer; a long answer that keeps coming is not cut.
     pub read_timeout: Duration,
+    /// The longest that a small call may take in all: signing in, writing one record, starting, listing and ending jobs. Whoever
+    /// makes one may hold a lock meanwhile.
+    pub brief_timeout: Duration,
     /// Named in `Sforce-Call-Options`, and so in the `changeOrigin` of change events: how leadline tells its own writes.
     pub call_options_client: String,
     /// The largest JSON answer read into memory, in bytes. Bulk pages are streams and not bound by it.
@@ -45,6 +49,7 @@ impl Default for Options {
             api_version: "60.0".to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            brief_timeout: Duration::from_secs(18),
             call_options_client: "leadline".to_owned(),
             max_json_bytes: 64 * 1024 * 1024,
             extra_root_certificates_pem: None,
@@ -52,10 +57,11 @@ impl Default for Options {
     }
 }
 
-/// One connected org. Cheap to clone; clones share connections, session and usage.
+/// One connected org. Cheap to clone; clones share connections and session, and the meter unless given another.
 #[derive(Clone)]
 pub struct OrgClient {
     inner: Arc<Inner>,
+    meter: Arc<Meter>,
 }
 
 struct Inner {
@@ -63,7 +69,6 @@ struct Inner {
     sessions: Sessions,
     options: Options,
     call_options: HeaderValue,
-    api_usage: Mutex<Option<ApiUsage>>,
 }
 
 /// Who the session belongs to, as the org says.
@@ -82,8 +87,18 @@ impl OrgClient {
     pub async fn connect(credentials: Credentials, options: Options) -> Result<Self, SalesforceError> {
         let call_options = check_options(&options)?;
         let http = build_http(&credentials.login_url, &options)?;
-        let sessions = Sessions::sign_in(&http, credentials).await?;
-        Ok(Self { inner: Arc::new(Inner { http, sessions, options, call_options, api_usage: Mutex::new(None) }) })
+        let sessions = Sessions::sign_in(&http, credentials, options.brief_timeout).await?;
+        Ok(Self { inner: Arc::new(Inner { http, sessions, options, call_options }), meter: Arc::default() })
+    }
+
+    /// The same connection, whose calls count on `meter`.
+    #[must_use]
+    pub fn metered_by(&self, meter: Arc<Meter>) -> Self {
+        Self { inner: Arc::clone(&self.inner), meter }
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The org that answered the first sign-in, from the token's identity URL.
@@ -95,9 +110,9 @@ impl OrgClient {
         self.inner.sessions.current().instance_url.clone()
     }
 
-    /// The org's API calls of the last 24 hours, as its latest REST answer reported them.
-    pub fn api_usage(&self) -> Option<ApiUsage> {
-        *self.inner.api_usage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The id of the user who is signed in.
+    pub fn user_id(&self) -> String {
+        self.inner.sessions.current().user_id.clone()
     }
 
     /// Asks the org itself whose session this is.
@@ -154,13 +169,21 @@ impl OrgClient {
 
     async fn attempt(&self, call: &Call, session: &Session) -> Result<Response, SalesforceError> {
         let request = call.request(&self.inner.http, session)?.header(&CALL_OPTIONS, self.inner.call_options.clone());
+        let request = if call.is_brief() { request.timeout(self.inner.options.brief_timeout) } else { request };
+        self.meter.count();
         let answer = request.send().await.map_err(|e| transport(&call.what, e))?;
         self.note_usage(&answer);
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let body = read_bounded(answer, &call.what, MAX_ERROR_BODY).await.unwrap_or_default();
+        let body = match read_bounded(answer, &call.what, MAX_ERROR_BODY).await {
+            Ok(body) => body,
+            // An endless page of somebody on the way: its status says enough.
+            Err(SalesforceError::MalformedResponse { .. }) => Vec::new(),
+            // Half an error could be read as another one.
+            Err(error) => return Err(error),
+        };
         let refusal = rest_refusal(&call.what, call.missing, status.as_u16(), &body);
         tracing::debug!(call = %call.what, status = status.as_u16(), "salesforce refused a call");
         Err(refusal)
@@ -169,7 +192,7 @@ impl OrgClient {
     fn note_usage(&self, answer: &Response) {
         let usage = answer.headers().get(LIMIT_INFO).and_then(|v| v.to_str().ok()).and_then(ApiUsage::parse);
         if let Some(usage) = usage {
-            *self.inner.api_usage.lock().unwrap_or_else(PoisonError::into_inner) = Some(usage);
+            self.meter.note_usage(usage);
         }
     }
 }

@@ -108,7 +108,7 @@ impl OrgClient {
             return Err(invalid(&what, "an id is not one"));
         }
         let path = self.data_path(&format!("/sobjects/{object}/{id}"));
-        let call = Call::new(what, Method::PATCH, path).about(Missing::Record).json(fields)?;
+        let call = Call::new(what, Method::PATCH, path).about(Missing::Record).brief().json(fields)?;
         match self.send(&call).await {
             Ok(_) => Ok(()),
             Err(SalesforceError::Refused { what, status: 400, code }) => {

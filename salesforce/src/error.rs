@@ -21,7 +21,7 @@ pub enum SalesforceError {
     /// A new session was refused as well, right after it was granted.
     #[error("salesforce ended the session during {what}, and again after a renewal")]
     SessionExpired { what: String },
-    #[error("a renewed session belongs to org {found} instead of {expected}")]
+    #[error("the login belongs to org {found} instead of {expected}")]
     OrgChanged { expected: String, found: String },
 
     // Refusals.
@@ -147,6 +147,11 @@ pub enum ColumnMismatch {
 }
 
 impl SalesforceError {
+    /// Whether a write that ended so may have taken effect all the same.
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::Transport { .. } | Self::ServerUnavailable { .. } | Self::MalformedResponse { .. })
+    }
+
     /// The public failure: a stable code with its class, and this error's text.
     pub fn failure(&self) -> Failure {
         let failure = Failure::new(self.code(), self.to_string());

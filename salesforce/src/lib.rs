@@ -1,8 +1,8 @@
 //! The Salesforce client: OAuth, REST and Bulk API 2.0, as the vendor's wire is, with every vendor error in leadline's taxonomy.
 //!
 //! One [`OrgClient`] is one connected org. It does what a client alone can know: it signs in with the JWT bearer flow,
-//! renews a session once when the org says it has expired, pages, checks what arrives against what was asked, and keeps the
-//! vendor's API usage. It does not retry: a caller on Temporal has better means, and two layers of backoff multiply.
+//! renews a session once when the org says it has expired, pages, checks what arrives against what was asked, and counts its
+//! calls. It does not retry: a caller on Temporal has better means, and two layers of backoff multiply.
 //!
 //! Two rules hold everywhere in this crate. Memory is flat: results are streams, and no answer is read beyond a bound. And
 //! nothing of a record reaches an error or a log: errors carry codes, API names, ids, statuses and counts.
@@ -18,6 +18,7 @@ mod csv;
 mod describe;
 mod error;
 mod limits;
+mod meter;
 mod oauth;
 mod org_id;
 mod query;
@@ -36,5 +37,6 @@ pub use csv::{MAX_FIELD_CHARACTERS, PageDecoder};
 pub use describe::{ExcludedField, Exclusion, FieldDescription, ObjectDescription, PicklistValue};
 pub use error::{BulkLimit, ColumnMismatch, Missing, SalesforceError, TokenRejection};
 pub use limits::{ApiUsage, Limit, Limits};
+pub use meter::Meter;
 pub use org_id::OrgId;
 pub use query::Record;

@@ -1,6 +1,6 @@
 //! OAuth 2.0 JWT bearer flow (RFC 7523): a short-lived signed assertion for an access token.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::Client;
@@ -14,6 +14,7 @@ use crate::credentials::{Credentials, safe_url};
 use crate::error::SalesforceError;
 use crate::org_id::OrgId;
 use crate::refusal::token_refusal;
+use crate::soql::is_id;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The vendor refuses assertions that live longer than five minutes; its own clients use three.
@@ -34,6 +35,7 @@ pub(crate) struct Grant {
     pub(crate) authorization: HeaderValue,
     pub(crate) instance_url: Url,
     pub(crate) org_id: OrgId,
+    pub(crate) user_id: String,
 }
 
 #[derive(Deserialize)]
@@ -44,12 +46,13 @@ struct TokenAnswer {
 }
 
 /// Exchanges a fresh assertion for a session.
-pub(crate) async fn request_token(http: &Client, credentials: &Credentials) -> Result<Grant, SalesforceError> {
+pub(crate) async fn request_token(http: &Client, credentials: &Credentials, timeout: Duration) -> Result<Grant, SalesforceError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let assertion = sign_assertion(credentials, now)?;
     let url = credentials.login_url.join("/services/oauth2/token").map_err(|_| malformed("the login URL has no path"))?;
     let answer = http
         .post(url)
+        .timeout(timeout)
         .form(&[("grant_type", GRANT_TYPE), ("assertion", &assertion)])
         .send()
         .await
@@ -81,15 +84,15 @@ fn read_grant(body: &[u8]) -> Result<Grant, SalesforceError> {
     let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
     let mut authorization = HeaderValue::from_str(&bearer).map_err(|_| malformed("the token does not fit a header"))?;
     authorization.set_sensitive(true);
-    let org_id = org_of_identity_url(&answer.id).ok_or_else(|| malformed("the identity URL names no org"))?;
-    Ok(Grant { authorization, instance_url: safe_url("instance_url", &answer.instance_url)?, org_id })
+    let (org_id, user_id) = read_identity_url(&answer.id).ok_or_else(|| malformed("the identity URL names no org and user"))?;
+    Ok(Grant { authorization, instance_url: safe_url("instance_url", &answer.instance_url)?, org_id, user_id })
 }
 
 /// `{login}/id/{org}/{user}`.
-fn org_of_identity_url(url: &str) -> Option<OrgId> {
+fn read_identity_url(url: &str) -> Option<(OrgId, String)> {
     let mut segments = url.trim_end_matches('/').rsplit('/');
-    let (_user, org) = (segments.next()?, segments.next()?);
-    OrgId::parse(org)
+    let (user, org) = (segments.next()?, segments.next()?);
+    Some((OrgId::parse(org)?, Some(user).filter(|user| is_id(user))?.to_owned()))
 }
 
 fn malformed(reason: &str) -> SalesforceError {
@@ -135,9 +138,9 @@ mod tests {
             serde_json::json!({ "access_token": "00DE0000000Hq5d!AQ", "instance_url": instance, "id": id, "token_type": "Bearer" })
                 .to_string()
         };
-        let identity = "https://login.salesforce.com/id/00DE0000000Hq5dMAC/005E0000000xxxxIAA";
+        let identity = "https://login.salesforce.com/id/00DE0000000Hq5dMAC/005E0000000xxxxIAB";
         let grant = read_grant(answer("https://acme.my.salesforce.com", identity).as_bytes()).expect("a full answer");
-        assert_eq!(grant.org_id.as_str(), "00DE0000000Hq5dMAC");
+        assert_eq!((grant.org_id.as_str(), grant.user_id.as_str()), ("00DE0000000Hq5dMAC", "005E0000000xxxxIAB"));
         assert!(grant.authorization.is_sensitive());
         assert!(read_grant(answer("http://acme.example.org", identity).as_bytes()).is_err(), "in the clear");
         assert!(read_grant(answer("https://acme.my.salesforce.com", "https://login.salesforce.com/id/x/y").as_bytes()).is_err());

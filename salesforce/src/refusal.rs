@@ -40,6 +40,8 @@ pub(crate) fn rest_refusal(what: &str, missing: Missing, status: u16, body: &[u8
         (404, None) => SalesforceError::NotFound { what: what(), missing },
         (420 | 500.., None) => SalesforceError::ServerUnavailable { what: what(), status },
         (429, None) => SalesforceError::ConcurrentLimit { what: what() },
+        // The identity endpoint says it in plain words and with another status than the API.
+        (403, None) if body.trim_ascii() == b"Bad_OAuth_Token" => SalesforceError::SessionExpired { what: what() },
         (403, None) => SalesforceError::AccessDenied { what: what(), code: "HTTP 403".to_owned() },
         (_, None) => SalesforceError::Refused { what: what(), status, code: "without a code".to_owned() },
     }
@@ -236,6 +238,9 @@ mod tests {
         assert!(matches!(plain(414), SalesforceError::UriTooLong { .. }));
         assert_eq!(plain(404).failure().code, Code::ObjectNotFound);
         assert!(matches!(plain(401), SalesforceError::Refused { status: 401, .. }), "only the vendor's code ends a session");
+        let identity = rest_refusal("userinfo", Missing::Resource, 403, b"Bad_OAuth_Token");
+        assert!(matches!(identity, SalesforceError::SessionExpired { .. }));
+        assert!(matches!(plain(403), SalesforceError::AccessDenied { .. }));
     }
 
     #[test]

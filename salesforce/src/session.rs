@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::HeaderValue;
@@ -20,11 +21,14 @@ use crate::org_id::OrgId;
 pub(crate) struct Session {
     pub(crate) authorization: HeaderValue,
     pub(crate) instance_url: Url,
+    pub(crate) user_id: String,
     generation: u64,
 }
 
 pub(crate) struct Sessions {
     credentials: Credentials,
+    /// Of one token request.
+    timeout: Duration,
     org_id: OrgId,
     current: RwLock<Arc<Session>>,
     /// Renewals that have ended, well or not.
@@ -34,11 +38,12 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Signs in for the first time; which org answers is fixed from here on.
-    pub(crate) async fn sign_in(http: &Client, credentials: Credentials) -> Result<Self, SalesforceError> {
-        let Grant { authorization, instance_url, org_id } = request_token(http, &credentials).await?;
-        let session = Session { authorization, instance_url, generation: 0 };
+    pub(crate) async fn sign_in(http: &Client, credentials: Credentials, timeout: Duration) -> Result<Self, SalesforceError> {
+        let Grant { authorization, instance_url, org_id, user_id } = request_token(http, &credentials, timeout).await?;
+        let session = Session { authorization, instance_url, user_id, generation: 0 };
         Ok(Self {
             credentials,
+            timeout,
             org_id,
             current: RwLock::new(Arc::new(session)),
             attempts: AtomicU64::new(0),
@@ -81,11 +86,12 @@ impl Sessions {
     }
 
     async fn request_session(&self, http: &Client, generation: u64) -> Result<Arc<Session>, SalesforceError> {
-        let grant = request_token(http, &self.credentials).await?;
+        let grant = request_token(http, &self.credentials, self.timeout).await?;
         if grant.org_id != self.org_id {
             let (expected, found) = (self.org_id.to_string(), grant.org_id.to_string());
             return Err(SalesforceError::OrgChanged { expected, found });
         }
-        Ok(Arc::new(Session { authorization: grant.authorization, instance_url: grant.instance_url, generation }))
+        let Grant { authorization, instance_url, user_id, .. } = grant;
+        Ok(Arc::new(Session { authorization, instance_url, user_id, generation }))
     }
 }

@@ -1,6 +1,6 @@
 //! The way from a question to its answer.
 
-use leadline_domain::{Code, Failure, TenantId, value::ObjectSchema};
+use leadline_domain::{Code, Failure, TenantId, record_id::full_id, value::ObjectSchema};
 use leadline_lake::Lake;
 use leadline_learning::Artifact;
 use leadline_store::{
@@ -70,7 +70,9 @@ impl Predictor {
 
     /// Consent, model and record, each as the same moment has it.
     async fn basis(&self, tx: &mut TenantTx, question: &Question) -> Result<AnswerBasis, ServingError> {
-        let basis = answer_basis(tx, question.definition.as_deref(), question.record_id.as_deref()).await?;
+        // Current state goes by the long form.
+        let record_id = question.record_id.as_deref().map(|id| full_id(id).unwrap_or_else(|| id.to_owned()));
+        let basis = answer_basis(tx, question.definition.as_deref(), record_id.as_deref()).await?;
         require_consent(&basis)?;
         if question.record_id.is_some() && basis.fields.is_none() {
             return Err(ServingError::RecordNotFound { object: basis.model.object });

@@ -13,6 +13,9 @@ use crate::{Result, TenantTx, Transact as _};
 /// Calls to Salesforce that a tenant may make in a UTC day, unless an operator sets another number.
 pub const DAILY_CALLS: i64 = 100_000;
 
+/// How soon a budget is worth another look that others hold or that the vendor counts.
+pub const RECHECK_SECONDS: u64 = 15 * 60;
+
 /// Today's budget as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -32,21 +35,24 @@ impl Budget {
     }
 }
 
-/// Reserves `calls` in all for the operation; a repetition with the same number changes nothing, a larger one adds the
-/// difference. `allowance` is the tenant's budget for a day that has none yet.
+/// Makes sure that the operation has `calls` reserved and not spent: what is missing is added. `allowance` is the tenant's
+/// budget for a day that has none yet.
 ///
 /// # Errors
-/// `API_BUDGET_EXHAUSTED`, with the time until the next UTC day, when the budget has not that much left.
+/// `API_BUDGET_EXHAUSTED` when there is not that much left: with the time until the next UTC day if the tenant's own calls of
+/// today are used up, otherwise with [`RECHECK_SECONDS`], since others' reservations and the org's rolling day free calls at
+/// any time.
 pub async fn reserve(tx: &mut TenantTx, operation: &OperationId, calls: i64, allowance: i64) -> Result<Budget> {
     let (budget, now) = lock_today(tx, allowance).await?;
     let tenant = tx.tenant().clone();
-    let reserved: Option<i64> =
-        sqlx::query_scalar("SELECT reserved FROM api_reservations WHERE operation_id = $1 AND released_at IS NULL")
-            .bind(operation.as_str())
-            .fetch_optional(tx.connection())
-            .await?;
-    let missing = calls - reserved.unwrap_or(0);
-    if missing <= 0 && reserved.is_some() {
+    let held: Option<i64> = sqlx::query_scalar(
+        "SELECT greatest(reserved - spent, 0) FROM api_reservations WHERE operation_id = $1 AND released_at IS NULL",
+    )
+    .bind(operation.as_str())
+    .fetch_optional(tx.connection())
+    .await?;
+    let missing = calls - held.unwrap_or(0);
+    if missing <= 0 {
         return Ok(budget);
     }
     if missing > budget.remaining() {
@@ -55,12 +61,15 @@ pub async fn reserve(tx: &mut TenantTx, operation: &OperationId, calls: i64, all
             budget.remaining(),
             budget.allowed
         );
-        return Err(Failure::new(Code::ApiBudgetExhausted, message).retry_after(seconds_to_next_day(now)).into());
+        let own_used_up = budget.allowed - budget.used < missing;
+        let wait = if own_used_up { seconds_to_next_day(now) } else { RECHECK_SECONDS };
+        return Err(Failure::new(Code::ApiBudgetExhausted, message).retry_after(wait).into());
     }
     sqlx::query(
         "INSERT INTO api_reservations AS r (tenant_id, operation_id, day, reserved) VALUES ($1, $2, $3, $4)
          ON CONFLICT (operation_id) DO UPDATE
-         SET day = excluded.day, reserved = excluded.reserved, released_at = NULL,
+         SET day = excluded.day, released_at = NULL,
+             reserved = CASE WHEN r.released_at IS NULL THEN r.spent ELSE 0 END + excluded.reserved,
              spent = CASE WHEN r.released_at IS NULL THEN r.spent ELSE 0 END",
     )
     .bind(tenant.as_str())

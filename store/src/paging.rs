@@ -82,7 +82,7 @@ impl Cursor {
 
     fn decode(token: &str) -> Option<Self> {
         let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
-        let (micros, id) = text.split_once(':')?;
+        let (micros, id) = text.split_once(':').filter(|(_, id)| !id.contains('\0'))?;
         Some(Self { at: DateTime::from_timestamp_micros(micros.parse().ok()?)?, id: id.to_owned() })
     }
 }
@@ -104,6 +104,8 @@ mod tests {
 
         let foreign = PageRequest { size: 0, token: "zz".into() };
         assert_eq!(foreign.cursor().unwrap_err().code(), Some(Code::InvalidArgument));
+        let nul = PageRequest { size: 0, token: hex::encode("1700000000123456:op_\0") };
+        assert_eq!(nul.cursor().unwrap_err().code(), Some(Code::InvalidArgument), "PostgreSQL takes no NUL");
         assert_eq!((foreign.limit(), PageRequest { size: 9_999, ..foreign }.limit()), (50, 500));
     }
 }

@@ -94,8 +94,9 @@ fn timed_out(step: &str, last: Option<&Failure>) -> Failure {
 pub(crate) fn named_wait(failure: &Failure) -> Option<Duration> {
     let seconds = match failure.class() {
         Class::Quota => Some(failure.retry_after_seconds.unwrap_or(900)),
-        Class::Retryable => failure.retry_after_seconds,
-        Class::NeedsOperator | Class::Terminal => None,
+        // What waits for a person names a time only where it is tried again in any case.
+        Class::Retryable | Class::NeedsOperator => failure.retry_after_seconds,
+        Class::Terminal => None,
     };
     seconds.map(|seconds| Duration::from_secs(seconds.max(1)))
 }

@@ -21,7 +21,7 @@ use leadline_workflows::export_dataset::StartedJob;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::{budget, orphans};
+use super::orphans;
 use crate::step::{Attempt, Done, Undoing};
 
 /// The name under which the ledger keeps the job.
@@ -29,8 +29,6 @@ pub(super) const STEP: &str = "start_bulk_job";
 /// The record's id, and when it last changed: without them the current state could not be kept.
 pub(super) const ID_FIELD: &str = "Id";
 pub(super) const VERSION_FIELD: &str = "SystemModstamp";
-/// Describe, list, create.
-const CALLS: i64 = 3;
 
 /// What the step records of the job.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -54,7 +52,7 @@ impl JobFacts {
 }
 
 pub(super) async fn start(attempt: Attempt, export: ExportDataset) -> Result<Done<StartedJob>, Failure> {
-    let client = attempt.services().org(attempt.tenant()).await?;
+    let client = attempt.org().await?;
     if JobFacts::read(attempt.facts())?.creating {
         // An attempt before this one may have created a job and died before it knew the id.
         orphans::remove(&attempt.search(), &client, &export.object, attempt.facts()).await?;
@@ -64,6 +62,7 @@ pub(super) async fn start(attempt: Attempt, export: ExportDataset) -> Result<Don
     let before = client.list_query_jobs().await?.into_iter().filter(|job| job.object.as_deref() == Some(&export.object));
     attempt.note(json!({ "creating": true, "before": before.map(|job| job.id).collect::<Vec<_>>() })).await?;
 
+    let _permit = attempt.services().fenced_call().await;
     let mut tx = attempt.fence().await?;
     consents::require(&mut tx, "allowExport", |grant| grant.allow_export).await?;
     let job = client.create_query_job(&soql).await?;
@@ -76,7 +75,6 @@ pub(super) async fn start(attempt: Attempt, export: ExportDataset) -> Result<Don
         consent_version: export.consent_version,
     };
     datasets::begin(&mut tx, &staged).await?;
-    budget::spend(&attempt, &mut tx, &client, CALLS).await?;
     let started =
         StartedJob { job: job.id, fields: u32::try_from(schema.fields.len()).unwrap_or(u32::MAX), schema_hash: schema.hash() };
     attempt.finish(tx, &started).await
@@ -108,7 +106,7 @@ async fn schema_of(client: &OrgClient, export: &ExportDataset) -> Result<ObjectS
 pub(super) async fn abort(undoing: Undoing, export: ExportDataset) -> Result<(), Failure> {
     let facts = JobFacts::read(&undoing.facts)?;
     if facts.creating {
-        let client = undoing.services().org(undoing.tenant()).await?;
+        let client = undoing.org().await?;
         match &facts.job {
             Some(job) => remove(&client, job).await?,
             None => orphans::remove(&undoing.search(), &client, &export.object, &undoing.facts).await?,
@@ -127,13 +125,15 @@ pub(super) async fn delete(attempt: Attempt, _: ExportDataset) -> Result<Done<()
     let mut tx = attempt.read().await?;
     let job = of_operation(&attempt, &mut tx).await?.job;
     drop(tx);
-    let client = attempt.services().org(attempt.tenant()).await?;
     if let Some(job) = job {
-        remove(&client, &job).await?;
+        let client = attempt.org().await?;
+        match client.delete_query_job(&job).await {
+            Ok(()) | Err(SalesforceError::NotFound { .. }) => {}
+            Err(SalesforceError::JobStateForbids { .. }) => remove(&client, &job).await?,
+            Err(error) => return Err(error.into()),
+        }
     }
-    let mut tx = attempt.fence().await?;
-    budget::spend(&attempt, &mut tx, &client, 1).await?;
-    attempt.finish(tx, &()).await
+    attempt.finish_alone(&()).await
 }
 
 /// Ends a job, however far it is, and removes it. One that is gone is success.

@@ -9,35 +9,38 @@
 //! recorded its id, and nobody creates one while the search goes on. An operation that announces one meanwhile makes the search
 //! fail as busy, and it is repeated.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationRef, OperationState};
 use leadline_salesforce::{OrgClient, QueryJob};
 use leadline_store::{
-    PageRequest, Store, TenantTx,
+    PageRequest, TenantTx,
     ledger::{self, StepKey, StepState},
     operations::{self, OperationFilter},
 };
 use serde_json::Value as Json;
 
 use super::job::{self, JobFacts};
-use crate::step::{Attempt, Undoing};
+use crate::{
+    services::Services,
+    step::{Attempt, Undoing},
+};
 
 /// On whose behalf is searched.
 pub(super) struct Search {
-    store: Store,
+    services: Arc<Services>,
     operation: OperationRef,
 }
 
 impl Attempt {
     pub(super) fn search(&self) -> Search {
-        Search { store: self.services().store.clone(), operation: self.operation().clone() }
+        Search { services: Arc::clone(self.services()), operation: self.operation().clone() }
     }
 }
 
 impl Undoing {
     pub(super) fn search(&self) -> Search {
-        Search { store: self.services().store.clone(), operation: self.operation.clone() }
+        Search { services: Arc::clone(self.services()), operation: self.operation.clone() }
     }
 }
 
@@ -55,9 +58,10 @@ struct Others {
 /// `SALESFORCE_BUSY` when another operation of the tenant announces a job while the search goes on.
 pub(super) async fn remove(search: &Search, client: &OrgClient, object: &str, facts: &Json) -> Result<(), Failure> {
     let before = JobFacts::read(facts)?.before;
-    let user = client.identity().await?.user_id;
+    let user = client.user_id();
+    let _permit = search.services.fenced_call().await;
     let locked = others(search).await?.announced;
-    let mut locks = search.store.tenant(&search.operation.tenant).await?;
+    let mut locks = search.services.store.tenant(&search.operation.tenant).await?;
     for (operation, epoch) in &locked {
         lock(&mut locks, operation, *epoch).await?;
     }
@@ -69,6 +73,10 @@ pub(super) async fn remove(search: &Search, client: &OrgClient, object: &str, fa
         let message =
             format!("another export of {} is creating a bulk job; this one's cannot be told from it yet", locks.tenant());
         return Err(Failure::new(Code::SalesforceBusy, message));
+    }
+    // The database gives a transaction up that waits for the org too long: then somebody may have created one meanwhile.
+    for (operation, epoch) in &locked {
+        lock(&mut locks, operation, *epoch).await?;
     }
     candidates.retain(|job| !others.claimed.iter().any(|claimed| same_id(claimed, &job.id)));
     for orphan in candidates {
@@ -103,7 +111,7 @@ async fn collect(search: &Search, kind: OperationKind, state: OperationState, ot
     let filter = OperationFilter { kind: Some(kind), state: Some(state), ..OperationFilter::default() };
     let mut page = PageRequest { size: leadline_store::paging::MAX_PAGE, token: String::new() };
     loop {
-        let mut tx = search.store.tenant_read(&search.operation.tenant).await?;
+        let mut tx = search.services.store.tenant_read(&search.operation.tenant).await?;
         let found = operations::list(&mut tx, &filter, &page).await?;
         for operation in found.items.iter().filter(|found| found.id != search.operation.operation) {
             for row in ledger::steps(&mut tx, &operation.id).await?.iter().filter(|row| row.step == job::STEP) {

@@ -9,17 +9,16 @@ use leadline_store::{
 };
 use leadline_workflows::export_dataset::ExtractedPages;
 
-use super::{
-    budget,
-    job::{self, JobFacts},
-};
+use super::job::{self, JobFacts};
 use crate::{
-    lake,
+    calls, lake,
     step::{Attempt, Done, Undoing},
 };
 
 /// The first look at a job comes after this part of the longest wait; then the waits double.
 const FIRST_LOOK: u32 = 10;
+/// After so many looks at a job more calls are reserved.
+const LOOKS: u32 = 20;
 
 struct Extraction {
     attempt: Attempt,
@@ -27,8 +26,6 @@ struct Extraction {
     export: ExportDataset,
     job: String,
     schema: ObjectSchema,
-    /// Calls made and not counted yet.
-    calls: i64,
     /// Rows that the vendor says the job has.
     total: Option<i64>,
 }
@@ -62,8 +59,8 @@ pub(super) async fn extract(attempt: Attempt, export: ExportDataset) -> Result<D
     let (Some(job), Some(schema)) = (job, schema) else {
         return Err(Failure::new(Code::Internal, "the ledger has no bulk job for this export"));
     };
-    let client = attempt.services().org(attempt.tenant()).await?;
-    let mut extraction = Extraction { attempt, client, export, job, schema, calls: 0, total: None };
+    let client = attempt.org().await?;
+    let mut extraction = Extraction { attempt, client, export, job, schema, total: None };
     let mut cursor = Cursor::default();
     committed.iter().for_each(|part| cursor.take(part));
     if !cursor.complete {
@@ -85,19 +82,23 @@ impl Extraction {
     async fn wait_for_job(&mut self, cursor: &Cursor) -> Result<(), Failure> {
         let longest = self.attempt.services().config.job_poll;
         let mut pause = longest / FIRST_LOOK;
-        loop {
+        let reserved = self.attempt.services().config.export_calls;
+        for look in 1.. {
             let job = self.client.query_job(&self.job).await?;
-            self.calls += 1;
             self.total = job.number_records_processed.and_then(|rows| i64::try_from(rows).ok());
             if job.is_complete()? {
                 break;
             }
             self.attempt.progress("rows", cursor.rows, None);
+            if look % LOOKS == 0 {
+                calls::settle(self.attempt.services(), self.attempt.operation(), self.attempt.meter()).await;
+                calls::reserve(&self.attempt, &self.client, reserved).await?;
+            }
             self.attempt.pause(pause).await?;
             pause = (pause * 2).min(longest);
         }
         let pages = self.total.map_or(0, |rows| rows / i64::from(self.attempt.services().config.page_rows) + 1);
-        budget::reserve_pages(&self.attempt, pages + self.calls).await
+        calls::reserve(&self.attempt, &self.client, pages + reserved).await
     }
 
     /// Reads one page into one part and commits it. Answers the part that stands in the cursor, which may be another attempt's.
@@ -106,7 +107,6 @@ impl Extraction {
         let config = &self.attempt.services().config;
         let locator = cursor.next.clone().map(Locator::new);
         let page = self.client.query_results_page(&self.job, locator.as_ref(), config.page_rows).await?;
-        self.calls += 1;
         let next = page.next.clone();
         let number = u32::try_from(cursor.parts).unwrap_or_default();
         let services = self.attempt.services();
@@ -130,11 +130,10 @@ impl Extraction {
         let info = writer.finish().await.map_err(lake)?;
         let part = part_of(cursor.parts, cursor.next.clone(), next.map(|locator| locator.as_str().to_owned()), info);
         let stands = export_parts::commit_part(&mut tx, self.attempt.key(), &part).await?;
-        budget::spend(&self.attempt, &mut tx, &self.client, self.calls).await?;
+        calls::spend(self.attempt.services(), &mut tx, self.attempt.operation(), self.attempt.meter()).await?;
         let progress = self.attempt.progress("rows", cursor.rows + stands.rows, self.total);
         operations::progress(&mut tx, &self.attempt.key().operation, &self.attempt.key().step, &progress).await?;
         tx.commit().await?;
-        self.calls = 0;
         Ok(stands)
     }
 }

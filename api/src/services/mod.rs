@@ -48,6 +48,14 @@ fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(Code::InvalidArgument, message)
 }
 
+/// Text that is only compared with what is stored. PostgreSQL takes every character but NUL.
+///
+/// # Errors
+/// [`Code::InvalidArgument`] that names `what`.
+fn storable(text: &str, what: &str) -> Result<(), Failure> {
+    if text.contains('\0') { Err(invalid(format!("{what} holds a NUL character"))) } else { Ok(()) }
+}
+
 /// An API name as Salesforce forms them: a letter, then letters, digits and underscores, at most 80 characters.
 ///
 /// # Errors

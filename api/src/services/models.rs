@@ -13,7 +13,7 @@ use leadline_store::{
 use serde_json::{Value as Json, json};
 use tonic::{Request, Response, Status};
 
-use super::{Facade, answer, short_text, started};
+use super::{Facade, answer, short_text, started, storable};
 use crate::{
     acceptance::{Start, accept},
     caller::Call,
@@ -45,6 +45,7 @@ impl Facade {
 
     async fn page_of_models(&self, request: ListModelsRequest) -> Result<ListModelsResponse, Failure> {
         let tenant = Call::current()?.caller.tenant(&request.tenant_id)?;
+        storable(&request.definition, "definition")?;
         let filter = ModelFilter {
             definition_name: Some(request.definition).filter(|name| !name.is_empty()),
             state: shapes::filter(request.state, &ModelState::ALL, "state", shapes::model_state)?,

@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
-use super::{Facade, answer, invalid, started};
+use super::{Facade, answer, invalid, started, storable};
 use crate::{
     acceptance::{Start, accept, canonical, replayed},
     caller::{Call, Scope},
@@ -179,6 +179,7 @@ fn question(definition: String, record_id: String, fields: Option<Struct>) -> Re
     if record_id.len() > 18 || !record_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(invalid("recordId is no Salesforce id: 15 or 18 letters and digits"));
     }
+    storable(&definition, "definition")?;
     let fields = match fields {
         None => Map::new(),
         Some(fields) if fields.fields.len() > MAX_FIELDS => return Err(invalid(format!("more than {MAX_FIELDS} fields"))),
@@ -187,6 +188,14 @@ fn question(definition: String, record_id: String, fields: Option<Struct>) -> Re
             _ => return Err(invalid("fields holds a number that JSON cannot write")),
         },
     };
+    for (name, value) in &fields {
+        storable(name, "fields")?;
+        if let Json::String(text) = value {
+            storable(text, "fields")?;
+        } else if matches!(value, Json::Array(_) | Json::Object(_)) {
+            return Err(Failure::new(Code::FieldTypeMismatch, "a field holds a list or an object; no field of a record does"));
+        }
+    }
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let question = Question { definition: given(definition), record_id: given(record_id), fields };
     // Also for the asynchronous call: nobody should wait for a saga to be told this.
@@ -247,6 +256,17 @@ fn async_prediction(row: predictions::Prediction) -> AsyncPrediction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_database_cannot_keep_is_refused_by_name() {
+        let fields = |value: &str| {
+            let fields = serde_json::json!({ "City": value });
+            Some(serde_json::from_value(fields).expect("a struct"))
+        };
+        assert!(question(String::new(), String::new(), fields("Bergen")).is_ok());
+        assert_eq!(question(String::new(), String::new(), fields("Ber\0gen")).unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(question("lead\0".into(), "00Q000000000001AAA".into(), None).unwrap_err().code, Code::InvalidArgument);
+    }
 
     #[test]
     fn a_record_id_is_checked_before_it_is_looked_up() {

@@ -18,7 +18,7 @@ use leadline_store::{
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{Facade, answer, invalid, short_text, started};
+use super::{Facade, answer, invalid, short_text, started, storable};
 use crate::{
     acceptance::{Start, accept},
     caller::Call,
@@ -94,6 +94,7 @@ impl Facade {
         let page = shapes::page(request.page_size, request.page_token)?;
         let mut tx = self.store.operator().await?;
         if !request.name.is_empty() {
+            storable(&request.name, "name")?;
             let found = tenants::find_by_name(&mut tx, &request.name).await?;
             return Ok(ListTenantsResponse { tenants: found.into_iter().map(shapes::tenant).collect(), ..Default::default() });
         }
@@ -185,10 +186,7 @@ impl NewConnection {
         if !salesforce.private_key_pem.contains("PRIVATE KEY-----") {
             return Err(invalid("salesforce.privateKeyPem is no private key in PEM"));
         }
-        let callback_key = STANDARD.decode(&request.callback_key).map_err(|_| invalid("callbackKey is not base64"))?;
-        if callback_key.len() < MIN_CALLBACK_KEY {
-            return Err(invalid(format!("callbackKey has fewer than {MIN_CALLBACK_KEY} bytes")));
-        }
+        let callback_key = callback_key(&request.callback_key)?;
         let display_name = if request.display_name.is_empty() { &request.name } else { &request.display_name };
         Ok(Self {
             display_name: display_name.clone(),
@@ -197,6 +195,18 @@ impl NewConnection {
             callback_key: Zeroizing::new(callback_key),
         })
     }
+}
+
+/// Hex digits are base64 as well, of other bytes than were meant: every callback would be refused for its signature.
+fn callback_key(text: &str) -> Result<Vec<u8>, Failure> {
+    if text.len() >= 32 && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(invalid("callbackKey looks like hex; it is the key's bytes in base64"));
+    }
+    let key = STANDARD.decode(text).map_err(|_| invalid("callbackKey is not base64"))?;
+    if key.len() < MIN_CALLBACK_KEY {
+        return Err(invalid(format!("callbackKey has fewer than {MIN_CALLBACK_KEY} bytes")));
+    }
+    Ok(key)
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
@@ -253,6 +263,14 @@ mod tests {
         }
         for wrong in ["http://login.salesforce.com", "ftp://127.0.0.1", "https://a:b@c", "https://a/?q", "nonsense", ""] {
             assert_eq!(check_login_url(wrong).unwrap_err().code, Code::InvalidArgument, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_callback_key_in_hex_is_not_taken_for_base64() {
+        assert_eq!(callback_key(&STANDARD.encode([7; 32])).unwrap(), [7; 32]);
+        for wrong in ["0f".repeat(32), STANDARD.encode([7; 8]), "no base64!".to_owned()] {
+            assert_eq!(callback_key(&wrong).unwrap_err().code, Code::InvalidArgument, "{wrong}");
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn create(app: &Arc<App>, call: &Call, body: &[u8]) -> Result<Respons
         _ => None,
     };
     let work = Work::Ingest { operation: new.operation, external_id_field: key };
-    let mut info = new_job(app, call, &table.def.name, work, State::Open);
+    let mut info = new_job(app, call, &table.def.name, work, State::Open)?;
     info.delimiter = new.delimiter.unwrap_or_default();
     info.line_ending = new.line_ending.unwrap_or_default();
     let job = app.jobs.add(info)?;

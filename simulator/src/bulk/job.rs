@@ -177,13 +177,22 @@ pub(crate) struct Job {
     /// Records done by the run that is under way; the file has it only when the state moves.
     pub progress: AtomicU64,
     pub abort: AtomicBool,
+    /// Set under the lock of `info`.
+    removed: AtomicBool,
 }
 
 impl Job {
     pub fn new(folder: &Path, info: JobInfo) -> Self {
         let progress = AtomicU64::new(info.processed);
         let abort = AtomicBool::new(info.state == State::Aborted);
-        Self { id: info.id.clone(), folder: folder.to_owned(), info: Mutex::new(info), progress, abort }
+        Self {
+            id: info.id.clone(),
+            folder: folder.to_owned(),
+            info: Mutex::new(info),
+            progress,
+            abort,
+            removed: AtomicBool::new(false),
+        }
     }
 
     pub fn info(&self) -> JobInfo {
@@ -192,9 +201,13 @@ impl Job {
         info
     }
 
-    /// Changes the job and writes it down. `change` decides; when it gives an error nothing is written.
+    /// Changes the job and writes it down. `change` decides; when it gives an error nothing is written. A removed job does not
+    /// change any more.
     pub fn change<E: From<io::Error>>(&self, change: impl FnOnce(&mut JobInfo) -> Result<(), E>) -> Result<JobInfo, E> {
         let mut info = self.info.lock().expect("no holder panics");
+        if self.is_removed() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the job was deleted").into());
+        }
         let mut next = info.clone();
         next.processed = self.progress.load(Ordering::Relaxed);
         change(&mut next)?;
@@ -211,6 +224,17 @@ impl Job {
     /// A file of this job: `json`, `csv` and `index` of a query, `upload`, `successful`, `failed` and `unprocessed` of an ingest.
     pub fn file(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.id))
+    }
+
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Removes the job for good: whoever still works on it writes nothing more down.
+    pub fn remove(&self) -> io::Result<()> {
+        let _info = self.info.lock().expect("no holder panics");
+        self.removed.store(true, Ordering::Relaxed);
+        self.remove_files()
     }
 
     pub fn remove_files(&self) -> io::Result<()> {

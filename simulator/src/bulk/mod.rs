@@ -28,17 +28,19 @@ use job::{Delimiter, Job, JobInfo, LineEnding, State, Work};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Ended jobs and their results are kept for seven days.
 const RETENTION_DAYS: i64 = 7;
 const LIST_PAGE: usize = 1_000;
+/// The file that holds the number of the next job.
+const COUNTER: &str = "next.json";
 
 pub(crate) struct Jobs {
     folder: PathBuf,
-    next: AtomicU64,
+    next: Mutex<u64>,
     jobs: Mutex<BTreeMap<String, Arc<Job>>>,
     runtime: tokio::runtime::Handle,
 }
@@ -49,10 +51,12 @@ impl Jobs {
         let folder = state_dir.join("jobs");
         std::fs::create_dir_all(&folder).map_err(SimulatorError::file("making", &folder))?;
         let mut jobs = BTreeMap::new();
-        let mut next = 0;
+        let counter = folder.join(COUNTER);
+        let stored: Option<u64> = state::read_json(&counter).map_err(SimulatorError::file("reading", &counter))?;
+        let mut next = stored.unwrap_or(0);
         for entry in std::fs::read_dir(&folder).map_err(SimulatorError::file("reading", &folder))? {
             let path = entry.map_err(SimulatorError::file("reading", &folder))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
+            if path == counter || path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
             let info: Option<JobInfo> = state::read_json(&path).map_err(SimulatorError::file("reading", &path))?;
@@ -66,7 +70,7 @@ impl Jobs {
             jobs.insert(info.id, Arc::new(job));
         }
         let runtime = tokio::runtime::Handle::current();
-        Ok(Self { folder, next: AtomicU64::new(next), jobs: Mutex::new(jobs), runtime })
+        Ok(Self { folder, next: Mutex::new(next), jobs: Mutex::new(jobs), runtime })
     }
 
     /// Goes on with the jobs that a stop interrupted.
@@ -85,8 +89,12 @@ impl Jobs {
         self.list().iter().map(|job| job.info().result_bytes).sum()
     }
 
-    fn next_id(&self) -> String {
-        RecordId::new("750", self.next.fetch_add(1, Ordering::Relaxed)).to_string()
+    /// An id is never given twice, also when its job is gone: who kept it would meet another's job.
+    fn next_id(&self) -> std::io::Result<String> {
+        let mut next = self.next.lock().expect("no holder panics");
+        state::write_json(&self.folder.join(COUNTER), &(*next + 1))?;
+        *next += 1;
+        Ok(RecordId::new("750", *next - 1).to_string())
     }
 
     fn add(&self, info: JobInfo) -> std::io::Result<Arc<Job>> {
@@ -105,7 +113,7 @@ impl Jobs {
 
     fn remove(&self, job: &Job) -> std::io::Result<()> {
         self.jobs.lock().expect("no holder panics").remove(&job.id);
-        job.remove_files()
+        job.remove()
     }
 }
 
@@ -123,10 +131,10 @@ pub(super) fn now() -> String {
 }
 
 /// A job as it is created now, by the session's user.
-fn new_job(app: &App, call: &Call, object: &str, work: Work, state: State) -> JobInfo {
+fn new_job(app: &App, call: &Call, object: &str, work: Work, state: State) -> std::io::Result<JobInfo> {
     let created = now();
-    JobInfo {
-        id: app.jobs.next_id(),
+    Ok(JobInfo {
+        id: app.jobs.next_id()?,
         work,
         object: object.to_owned(),
         created_by: app.connected_app.user_id.clone(),
@@ -142,7 +150,7 @@ fn new_job(app: &App, call: &Call, object: &str, work: Work, state: State) -> Jo
         failed: 0,
         header: Vec::new(),
         result_bytes: 0,
-    }
+    })
 }
 
 /// Runs a job that has all it needs.
@@ -250,7 +258,7 @@ fn ended_word(state: State) -> &'static str {
 
 /// Moves a running job to its end, unless it was aborted meanwhile. A job that a stop interrupted stays InProgress on disk.
 fn finish(app: &App, job: &Job, end: impl FnOnce(&mut JobInfo)) {
-    if app.stop.is_cancelled() {
+    if app.stop.is_cancelled() || job.is_removed() {
         return;
     }
     let changed = job.change(|info| {
@@ -283,4 +291,32 @@ fn begin(job: &Job) -> bool {
         }
     });
     began.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deleted_job_is_gone_for_good_and_its_id_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = Jobs::open(folder.path()).unwrap();
+        let id = jobs.next_id().unwrap();
+        let info = serde_json::from_value(json!({
+            "id": id, "work": { "Query": { "soql": "SELECT Id FROM Lead", "include_deleted": false } }, "object": "Lead",
+            "created_by": "005", "created": now(), "modified": now(), "state": "InProgress", "api_version": "60.0",
+            "delimiter": "COMMA", "line_ending": "LF", "error_message": null, "processing_ms": 0, "processed": 0, "failed": 0,
+            "header": [], "result_bytes": 0,
+        }));
+        let job = jobs.add(info.unwrap()).unwrap();
+        set_state(&job, State::Aborted).unwrap();
+        jobs.remove(&job).unwrap();
+        // Whoever still runs it cannot bring it back.
+        assert!(job.change(|_| Ok::<(), std::io::Error>(())).is_err());
+        assert!(!job.file("json").exists());
+        drop(jobs);
+        let jobs = Jobs::open(folder.path()).unwrap();
+        assert!(jobs.list().is_empty());
+        assert_ne!(jobs.next_id().unwrap(), id);
+    }
 }

@@ -70,7 +70,7 @@ pub(super) fn create(app: &Arc<App>, call: &Call, body: &[u8]) -> Result<Respons
     }
     let pk_chunking = query.order_by.is_empty() && query.limit.is_none();
     let work = Work::Query { soql: new.query, include_deleted, pk_chunking };
-    let mut info = new_job(app, call, &plan.table.def.name, work, State::UploadComplete);
+    let mut info = new_job(app, call, &plan.table.def.name, work, State::UploadComplete)?;
     info.delimiter = new.delimiter.unwrap_or_default();
     info.line_ending = new.line_ending.unwrap_or_default();
     let job = app.jobs.add(info)?;
@@ -137,11 +137,22 @@ pub(super) fn run(app: &App, job: &Job) {
             _ => {}
         }
     }
+    // Nothing is written for a job that was aborted, and may be deleted, meanwhile.
+    if job.is_aborted() {
+        return;
+    }
     let written = match injected {
         Some(message) => Err(io::Error::other(message)),
         None => write_result(app, job, &info),
     };
     let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if job.is_removed() {
+        // It was deleted while its files were being written.
+        if let Err(error) = job.remove_files() {
+            tracing::warn!(%error, job = job.id, "cannot remove the files of a deleted job");
+        }
+        return;
+    }
     finish(app, job, |info| {
         info.processing_ms = elapsed;
         match written {

@@ -51,6 +51,10 @@ pub(crate) async fn serve(app: Arc<App>, scheme: Scheme, request: Request) -> Re
 fn cut(answer: Response) -> Response {
     let broken = futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("injected: response lost")) });
     let (mut parts, _) = answer.into_parts();
+    // Of an answer that has no body by its status, the body would not even be asked for.
+    if parts.status == StatusCode::NO_CONTENT || parts.status == StatusCode::NOT_MODIFIED {
+        parts.status = StatusCode::OK;
+    }
     parts.headers.remove("content-length");
     Response::from_parts(parts, Body::from_stream(broken))
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -21,13 +22,20 @@ pub(crate) async fn run(listener: TcpListener, http: SocketAddr, https: SocketAd
             () = stop.cancelled() => break,
             Some(_) = tunnels.join_next() => continue,
         };
-        if let Ok((stream, _)) = accepted {
-            tunnels.spawn(async move {
-                if let Err(error) = tunnel(stream, http, https).await {
-                    tracing::debug!(%error, "proxied connection ended with an error");
-                }
-            });
-        }
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file handles, mostly: a short rest, or this loop would spin.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        tunnels.spawn(async move {
+            if let Err(error) = tunnel(stream, http, https).await {
+                tracing::debug!(%error, "proxied connection ended with an error");
+            }
+        });
     }
     tunnels.shutdown().await;
 }

@@ -25,7 +25,7 @@ async fn reservations_never_exceed_the_day_and_what_was_not_spent_comes_back() {
     for (_, reserved) in refused {
         let failure = reserved.unwrap_err().failure();
         assert_eq!(failure.code, Code::ApiBudgetExhausted);
-        assert!((1..=86_401).contains(&failure.retry_after_seconds.unwrap()));
+        assert_eq!(failure.retry_after_seconds, Some(budgets::RECHECK_SECONDS), "the others may give theirs back");
     }
 
     let mut tx = db.store.tenant(&tenant).await.unwrap();
@@ -47,6 +47,15 @@ async fn reservations_never_exceed_the_day_and_what_was_not_spent_comes_back() {
     let budget = budgets::today(&mut tx, ALLOWANCE).await.unwrap();
     assert_eq!((budget.used, budget.outstanding, budget.vendor_remaining), (52, 30, Some(25)));
     assert_eq!(budget.remaining(), 0, "more calls than were reserved are counted too");
+    let wait = |failure: leadline_store::StoreError| failure.failure().retry_after_seconds.unwrap();
+    let refused = budgets::reserve(&mut tx, first, 20, ALLOWANCE).await.unwrap_err();
+    assert_eq!(wait(refused), budgets::RECHECK_SECONDS, "the org's day rolls");
+    let refused = budgets::reserve(&mut tx, first, 49, ALLOWANCE).await.unwrap_err();
+    assert!((1..=86_401).contains(&wait(refused)), "of today's own calls only 48 are left");
+    budgets::correct(&mut tx, 1000, ALLOWANCE).await.unwrap();
+    let budget = budgets::reserve(&mut tx, second, 5, ALLOWANCE).await.unwrap();
+    assert_eq!(budget.outstanding, 35, "what is spent is reserved anew");
+    assert_eq!(budgets::today(&mut tx, ALLOWANCE).await.unwrap().outstanding, 35);
 }
 
 #[tokio::test]

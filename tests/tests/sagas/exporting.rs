@@ -9,7 +9,7 @@ use leadline_salesforce::OrgClient;
 use leadline_store::{
     budgets,
     datasets::{self, DatasetState},
-    export_parts, records,
+    export_parts, records, tenants,
 };
 use serde_json::json;
 
@@ -17,6 +17,7 @@ use crate::scenario::{FreezableWorker, Frozen, Scenario};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 const ALLOWANCE: i64 = 100_000;
+const USED_UP: &str = "Max bulk v2 query result size stored (1000000000) kb per 24 hrs has been exceeded";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_holds_exactly_the_rows_of_the_org_in_lake_and_current_state() {
@@ -62,6 +63,8 @@ async fn bad_data_ends_the_export_with_its_code_and_leaves_nothing() {
         (json!({ "kind": "missing_column" }), Code::CsvColumnMismatch),
         (json!({ "kind": "wrong_type" }), Code::CsvTypeMismatch),
         (json!({ "kind": "failed_bulk_job" }), Code::BulkJobFailed),
+        // An allowance that ended a job comes back tomorrow; the job does not.
+        (json!({ "kind": "failed_bulk_job", "message": USED_UP }), Code::BulkJobFailed),
     ];
     for (fault, code) in cases {
         scenario.inject(&fault).await;
@@ -80,9 +83,13 @@ async fn a_page_that_breaks_off_is_read_again_and_no_other() {
     let ids = lead_ids(&org).await;
     scenario.inject(&json!({ "kind": "dropped_connection", "nth": 3 })).await;
     scenario.inject(&json!({ "kind": "short_page", "nth": 5 })).await;
+    let before = calls_used(&scenario, &org).await;
     let id = scenario.export("Lead").await;
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    let after = calls_used(&scenario, &org).await;
+    // The test's own call between the two looks is its first look.
+    assert_eq!(after.0 - before.0, after.1 - before.1 - 1, "the budget counts what the org counts, failed attempts included");
     assert_complete(&scenario, &org, &id, &ids).await;
     scenario.end().await;
 }
@@ -195,6 +202,28 @@ async fn a_daily_limit_is_waited_out_and_shown_as_the_reason() {
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Cancelled, "{ended:?}");
     assert_clean(&scenario, &org, &id).await;
+    scenario.end().await;
+}
+
+/// Calls that the tenant's budget has counted today, and the org.
+async fn calls_used(scenario: &Scenario, org: &OrgClient) -> (i64, i64) {
+    let org = org.limits().await.unwrap().daily_api_requests().unwrap();
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    (budgets::today(&mut tx, ALLOWANCE).await.unwrap().used, org.max - org.remaining)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_leads_to_another_org_is_refused() {
+    let mut scenario = Scenario::onboarded(1000).await;
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    tenants::set_org(&mut tx, "https://acme.my.salesforce.com", "00DE0000000Hq5dMAC").await.unwrap();
+    tx.commit().await.unwrap();
+    // A worker that has not signed in yet.
+    scenario.stop_worker().await;
+    scenario.start_worker();
+    let id = scenario.export("Lead").await;
+    let ended = scenario.failed(&id, Code::SalesforceAuthRefused).await;
+    assert!(ended.message.is_some_and(|message| message.contains("00DE0000000Hq5dMAC")));
     scenario.end().await;
 }
 

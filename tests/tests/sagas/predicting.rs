@@ -2,6 +2,7 @@
 
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId, operation::PredictAsync};
 use leadline_store::{
+    budgets,
     claims::{self, ClaimPurpose},
     operations,
     predictions::{self, NewPrediction, PredictionState},
@@ -77,6 +78,37 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     assert_eq!(scenario.ended(&id).await.state, OperationState::Succeeded);
     let written = org.retrieve("Lead", &leads[2].record_id, &["Leadline_Score__c"]).await.unwrap();
     assert!(written.fields["Leadline_Score__c"].is_number());
+    assert_eq!(scenario.seen_by_fault("lost_response").await, 2, "the lost one and its repetition");
+    scenario.clear_faults().await;
+
+    // The org's answers stay lost until the score is not kept any more: the record itself says what became of it.
+    for (kind, took_effect) in [("lost_response", true), ("service_unavailable", false)] {
+        let fault = json!({ "kind": kind, "match": { "path": &leads[0].record_id, "method": "PATCH" }, "count": null });
+        scenario.inject(&fault).await;
+        let id = predict(&scenario, &leads[0].record_id, true).await;
+        while scenario.seen_by_fault(kind).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+        claims::delete(&mut tx, &id, ClaimPurpose::Answer).await.unwrap();
+        tx.commit().await.unwrap();
+        let ended = scenario.ended(&id).await;
+        let expected =
+            if took_effect { (OperationState::Succeeded, None) } else { (OperationState::Failed, Some(Code::ClaimExpired)) };
+        assert_eq!((ended.state, ended.code), expected, "{ended:?}");
+        scenario.clear_faults().await;
+    }
+
+    // A refusal that a person must mend is a refusal: the run is undone, and does not ask for ever.
+    scenario.inject(&json!({ "kind": "revoked_user", "match": { "path": &leads[0].record_id } })).await;
+    scenario.inject(&json!({ "kind": "revoked_user", "match": { "path": "/oauth2/token" } })).await;
+    let id = predict(&scenario, &leads[0].record_id, true).await;
+    scenario.failed(&id, Code::SalesforceAuthRefused).await;
+    assert!(scenario.seen_by_fault("revoked_user").await >= 2);
+    scenario.clear_faults().await;
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    assert_eq!(budgets::today(&mut tx, 100_000).await.unwrap().outstanding, 0, "every reservation has come back");
+    drop(tx);
 
     // A cancel while the org's answer is unknown comes too late once the record has changed.
     let lost = json!({ "kind": "lost_response", "match": { "path": &leads[1].record_id, "method": "PATCH" }, "count": 3 });

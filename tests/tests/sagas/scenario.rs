@@ -325,6 +325,14 @@ impl Scenario {
         tokio::time::timeout(END_WITHIN, look).await.expect("the run ends in Temporal too")
     }
 
+    /// How many events an injected fault has looked at, fired or not, by its kind.
+    pub async fn seen_by_fault(&self, kind: &str) -> u64 {
+        let url = format!("{}/__simulator/faults", self.simulator.http_url);
+        let listed: Json = reqwest::get(url).await.expect("the simulator answers").json().await.expect("a list of faults");
+        let faults = listed.as_array().or_else(|| listed["faults"].as_array()).expect("a list of faults");
+        faults.iter().filter(|fault| fault["kind"] == kind).filter_map(|fault| fault["seen"].as_u64()).sum()
+    }
+
     /// Keys of the tenant's objects, without its marker.
     pub async fn objects(&self) -> Vec<String> {
         let listed = self.ground.lake.list(&Prefix::tenant(&self.tenant)).await.unwrap();

@@ -93,11 +93,11 @@ async fn read_job(client: &OrgClient, job: &QueryJob, schema: &ObjectSchema, siz
 async fn a_connected_org_says_who_it_is_and_what_is_left_of_its_allowances() {
     let org = Org::start().await;
     let client = org.connect().await;
-    assert_eq!(client.api_usage(), None, "the token endpoint reports no usage");
+    assert_eq!(client.meter().api_usage(), None, "the token endpoint reports no usage");
     assert_eq!(&client.identity().await.unwrap().org_id, client.org_id());
     let limits = client.limits().await.unwrap();
     let calls = limits.daily_api_requests().expect("DailyApiRequests");
-    let usage = client.api_usage().expect("every REST answer reports the usage");
+    let usage = client.meter().api_usage().expect("every REST answer reports the usage");
     assert_eq!(usage.max as i64, calls.max);
     assert!(usage.used > 0 && calls.remaining < calls.max);
     assert!(limits.daily_bulk_query_jobs().is_some_and(|l| l.max == 10_000));
