@@ -68,6 +68,10 @@ impl DatabaseArgs {
         })
     }
 
+    pub fn max_connections(&self) -> u32 {
+        self.database_max_connections
+    }
+
     pub async fn connect(&self, target: &TargetArgs) -> Result<Store> {
         Ok(Store::connect(&self.config(target)?).await?)
     }

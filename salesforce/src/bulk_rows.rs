@@ -74,7 +74,7 @@ impl RowBatches {
                 self.decoder.push(&piece, &mut self.rows)
             }
             Ok(None) => {
-                self.decoder.finish(self.expected, &mut self.rows)?;
+                self.decoder.finish(self.expected)?;
                 self.body = Body::Complete;
                 Ok(())
             }

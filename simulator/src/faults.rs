@@ -215,17 +215,18 @@ impl Faults {
     pub fn strike(&self, point: Point, event: &Event<'_>) -> Vec<FaultKind> {
         let mut active = self.active.lock().expect("no holder panics");
         let mut fired = Vec::new();
-        let mut looked = false;
+        let mut moved = false;
         for fault in active.iter_mut().filter(|fault| fault.kind.point() == point && fault.matching.fits(event)) {
-            looked = true;
             fault.seen += 1;
             let standing = fault.kind == FaultKind::RevokedUser;
+            // What an exhausted fault goes on to see is not worth a write to the disk.
+            moved |= standing || fault.count.is_none_or(|count| fault.fired < count);
             if standing || (fault.seen >= fault.nth && fault.count.is_none_or(|count| fault.fired < count)) {
                 fault.fired += 1;
                 fired.push(fault.kind.clone());
             }
         }
-        if looked && let Err(error) = state::write_json(&self.path, &*active) {
+        if moved && let Err(error) = state::write_json(&self.path, &*active) {
             tracing::warn!(%error, "cannot keep the state of the injected faults");
         }
         fired

@@ -106,6 +106,7 @@ impl Worker {
             job_poll: self.bulk_poll,
             page_rows: self.page_rows,
             daily_api_calls: self.daily_api_calls,
+            fenced_calls: usize::try_from(self.database.max_connections() / 2).unwrap_or(1),
             ..standard
         })
     }

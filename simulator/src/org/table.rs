@@ -57,7 +57,11 @@ impl Table {
             let cell = self.def.cell_of(field).expect("only stored fields are indexed");
             for (row, content) in &rows {
                 if let Some(old) = before.get(*row)? {
-                    index.remove(&key_form(old.as_ref().text(cell)));
+                    let key = key_form(old.as_ref().text(cell));
+                    // A record in the recycle bin may have the key of a living one.
+                    if index.get(&key) == Some(row) {
+                        index.remove(&key);
+                    }
                 }
                 if let Some(content) = content.as_ref().filter(|content| is_live(content.as_ref())) {
                     index.insert(key_form(content.as_ref().text(cell)), *row);

@@ -227,6 +227,17 @@ async fn a_login_that_leads_to_another_org_is_refused() {
     scenario.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_without_records_ends_the_export_with_its_code_and_leaves_nothing() {
+    let scenario = Scenario::onboarded(0).await;
+    let org = scenario.org().await;
+    assert_eq!(org.count("SELECT COUNT() FROM Lead").await.unwrap(), 0);
+    let id = scenario.export("Lead").await;
+    scenario.failed(&id, Code::DatasetEmpty).await;
+    assert_clean(&scenario, &org, &id).await;
+    scenario.end().await;
+}
+
 async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
     let rows = org.query("SELECT Id FROM Lead");
     let ids: Vec<_> = rows.map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await;
