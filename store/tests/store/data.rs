@@ -67,7 +67,8 @@ async fn a_data_set_is_staged_then_committed_once_and_only_a_staged_one_can_be_d
     assert!(object_schemas::register(&mut tx, &schema(), &whole(&kept.dataset(), late)).await.unwrap());
     let stored = object_schemas::get(&mut tx, "Lead").await.unwrap();
     assert_eq!((stored.schema, stored.dataset), (schema(), kept.dataset()));
-    let overtaken = whole(&dropped.dataset(), early);
+    let older = dropped.dataset();
+    let overtaken = whole(&older, early);
     assert!(!object_schemas::register(&mut tx, &schema(), &overtaken).await.unwrap());
     assert!(!object_schemas::is_current(&mut tx, &overtaken).await.unwrap());
 
@@ -75,7 +76,7 @@ async fn a_data_set_is_staged_then_committed_once_and_only_a_staged_one_can_be_d
     narrow.fields.truncate(1);
     narrow.fields.push(Field { name: "New__c".into(), label: "New".into(), field_type: FieldType::Text, nullable: true });
     let some = [narrow.fields[0].name.clone(), "New__c".to_owned()];
-    let later = Snapshot { fields: Some(&some), ..whole(&dropped.dataset(), late + TimeDelta::hours(1)) };
+    let later = Snapshot { fields: Some(&some), ..whole(&older, late + TimeDelta::hours(1)) };
     assert!(object_schemas::register(&mut tx, &narrow, &later).await.unwrap());
     let shown = object_schemas::get(&mut tx, "Lead").await.unwrap().schema;
     assert_eq!(shown.fields.len(), schema().fields.len() + 1, "an export of some fields takes none away");
