@@ -229,20 +229,44 @@ async fn a_login_that_leads_to_another_org_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_without_records_ends_the_export_with_its_code_and_leaves_nothing() {
-    let scenario = Scenario::onboarded(0).await;
+    let scenario = Scenario::onboarded(1).await;
     let org = scenario.org().await;
-    assert_eq!(org.count("SELECT COUNT() FROM Lead").await.unwrap(), 0);
+    scenario.delete_in_org("Lead", &all_ids(&org, "Lead").await).await;
     let id = scenario.export("Lead").await;
     scenario.failed(&id, Code::DatasetEmpty).await;
     assert_clean(&scenario, &org, &id).await;
     scenario.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_were_deleted_in_the_org_are_gone_after_the_next_export() {
+    let scenario = Scenario::onboarded(1000).await;
+    let org = scenario.org().await;
+    let ids = all_ids(&org, "Account").await;
+    let succeeded = async || {
+        let ended = scenario.ended(&scenario.export("Account").await).await;
+        assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+        let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+        records::ids(&mut tx, "Account", "", 1000).await.unwrap().into_iter().collect::<BTreeSet<_>>()
+    };
+    assert_eq!(succeeded().await, ids);
+
+    let gone: BTreeSet<String> = ids.iter().step_by(7).cloned().collect();
+    let kept: BTreeSet<String> = ids.difference(&gone).cloned().collect();
+    scenario.delete_in_org("Account", &gone).await;
+    assert_eq!(succeeded().await, kept);
+    scenario.end().await;
+}
+
+async fn all_ids(org: &OrgClient, object: &str) -> BTreeSet<String> {
+    let soql = format!("SELECT Id FROM {object}");
+    org.query(&soql).map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await
+}
+
 async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
-    let rows = org.query("SELECT Id FROM Lead");
-    let ids: Vec<_> = rows.map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await;
+    let ids = all_ids(org, "Lead").await;
     assert!(ids.len() > 300, "the org is large enough for several pages");
-    ids.into_iter().collect()
+    ids
 }
 
 async fn part_keys(scenario: &Scenario, id: &OperationId) -> Vec<String> {

@@ -346,6 +346,21 @@ impl Scenario {
         OrgClient::connect(credentials, Options::default()).await.unwrap()
     }
 
+    /// Deletes records as somebody does who works in the org.
+    pub async fn delete_in_org(&self, object: &str, ids: impl IntoIterator<Item = &String>) {
+        let app = &self.simulator.connected_app;
+        let http = reqwest::Client::new();
+        let sign_in =
+            [("grant_type", "client_credentials"), ("client_id", &app.client_id), ("client_secret", &app.client_secret)];
+        let token = http.post(format!("{}/services/oauth2/token", app.login_url)).form(&sign_in).send().await.unwrap();
+        let token: Json = token.json().await.unwrap();
+        for id in ids {
+            let record = format!("{}/services/data/v60.0/sobjects/{object}/{id}", self.simulator.http_url);
+            let answer = http.delete(record).bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
+            assert_eq!(answer.status(), 204, "{id}");
+        }
+    }
+
     pub async fn inject(&self, fault: &Json) {
         let url = format!("{}/__simulator/faults", self.simulator.http_url);
         let answer = reqwest::Client::new().post(url).json(fault).send().await.unwrap();
