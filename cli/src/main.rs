@@ -15,7 +15,6 @@ mod telemetry;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use leadline_telemetry::traces::Traces;
 use tokio::runtime::Runtime;
 
 use command::Cli;
@@ -48,6 +47,8 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|error| CliError::environment(format!("cannot start threads: {error}"), "raise the limit of processes"))?;
     let ended = runtime.block_on(cli.run());
     runtime.shutdown_timeout(LAST_CALLS);
-    traces.map(Traces::stop);
+    if let Some(traces) = traces {
+        traces.stop();
+    }
     ended
 }

@@ -23,11 +23,19 @@ impl FromRow<'_, PgRow> for StoredSchema {
     }
 }
 
+/// The latest exports that an object's current state was brought up to.
+#[derive(FromRow)]
+struct Registered {
+    exported_at: DateTime<Utc>,
+    whole_at: Option<DateTime<Utc>>,
+    schema: Json<ObjectSchema>,
+}
+
 /// Says that current state is being brought up to an export, and shows its fields: all of them, or for an export of some fields
 /// those beside the known ones. `false` when a newer export of every field has begun before: then this one has nothing to add.
 pub async fn register(tx: &mut TenantTx, schema: &ObjectSchema, export: &Snapshot<'_>) -> Result<bool> {
     let tenant = tx.tenant().clone();
-    let known: Option<(DateTime<Utc>, Option<DateTime<Utc>>, Json<ObjectSchema>)> = sqlx::query_as(
+    let known: Option<Registered> = sqlx::query_as(
         "SELECT exported_at, whole_at, schema FROM object_schemas WHERE tenant_id = $1 AND object = $2 FOR UPDATE",
     )
     .bind(tenant.as_str())
@@ -35,10 +43,10 @@ pub async fn register(tx: &mut TenantTx, schema: &ObjectSchema, export: &Snapsho
     .fetch_optional(tx.connection())
     .await?;
     let shown = match known {
-        Some((_, Some(whole_at), _)) if whole_at > export.taken_at => return Ok(false),
+        Some(Registered { whole_at: Some(at), .. }) if at > export.taken_at => return Ok(false),
         // An older export of other fields: what is shown is newer, and stays.
-        Some((exported_at, _, Json(known))) if exported_at > export.taken_at => schema.clone().extended_by(known),
-        Some((_, _, Json(known))) if export.fields.is_some() => known.extended_by(schema.clone()),
+        Some(known) if known.exported_at > export.taken_at => schema.clone().extended_by(known.schema.0),
+        Some(known) if export.fields.is_some() => known.schema.0.extended_by(schema.clone()),
         _ => schema.clone(),
     };
     sqlx::query(

@@ -42,7 +42,7 @@ impl Traces {
     /// [`TracesError`] when the environment does not make sense.
     pub fn start(service: &'static str) -> Result<Option<Self>, TracesError> {
         let set = |name: &&str| env::var(name).is_ok_and(|value| !value.is_empty());
-        if !ENDPOINTS.iter().any(|name| set(&name)) || env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true") {
+        if !ENDPOINTS.iter().any(set) || env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true") {
             return Ok(None);
         }
         let exporter = SpanExporter::builder().with_http().build()?;

@@ -142,7 +142,7 @@ async fn an_export_of_some_fields_keeps_the_others_and_a_later_one_sees_what_no_
     records::upsert_batch(&mut tx, &narrow(3), &[row(json!({"Id": "a"}))]).await.unwrap();
     assert_eq!(fields(&mut tx).await, json!({"Id": "a", "Age": 4}), "a null that was exported is one");
     let formula = row(json!({"Id": "a", "City": "Rome", "Score__c": 9}));
-    assert_eq!(records::upsert_batch(&mut tx, &whole(&dataset, at(4)), &[formula.clone()]).await.unwrap(), 1);
+    assert_eq!(records::upsert_batch(&mut tx, &whole(&dataset, at(4)), std::slice::from_ref(&formula)).await.unwrap(), 1);
     assert_eq!(fields(&mut tx).await, formula.fields);
     assert_eq!(
         records::upsert_batch(&mut tx, &whole(&dataset, at(5)), &[formula]).await.unwrap(),
