@@ -238,7 +238,7 @@ async fn an_object_without_records_ends_the_export_with_its_code_and_leaves_noth
     scenario.end().await;
 }
 
-async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
+pub async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
     let rows = org.query("SELECT Id FROM Lead");
     let ids: Vec<_> = rows.map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await;
     assert!(ids.len() > 300, "the org is large enough for several pages");
@@ -255,7 +255,7 @@ async fn part_rows(scenario: &Scenario, id: &OperationId) -> i64 {
     export_parts::parts(&mut tx, id, 1).await.unwrap().iter().map(|part| part.rows).sum()
 }
 
-async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId, ids: &BTreeSet<String>) {
+pub async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId, ids: &BTreeSet<String>) {
     let dataset = Dataset::open(&scenario.ground.lake, &scenario.tenant, &id.dataset()).await.unwrap();
     let at = dataset.manifest().schema.position("Id").unwrap();
     let mut rows = dataset.rows(1000);
@@ -281,7 +281,7 @@ async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId,
     assert_eq!(org.list_query_jobs().await.unwrap(), Vec::new());
 }
 
-async fn assert_clean(scenario: &Scenario, org: &OrgClient, id: &OperationId) {
+pub async fn assert_clean(scenario: &Scenario, org: &OrgClient, id: &OperationId) {
     assert_eq!(scenario.objects().await, Vec::<String>::new());
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     assert!(datasets::find(&mut tx, &id.dataset()).await.unwrap().is_none());
