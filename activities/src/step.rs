@@ -221,8 +221,8 @@ impl Services {
             }
             // The panic's own text may hold anything; the panic hook has shown it to whoever runs the worker.
             Err(_) => {
-                tracing::error!(code = %Code::Internal, "step panicked");
-                Err(ActivityError::application(report(&Failure::new(Code::Internal, "the step panicked"))))
+                tracing::error!(code = %Code::StepDefect, "step panicked");
+                Err(ActivityError::application(report(&Failure::new(Code::StepDefect, "the step panicked"))))
             }
         }
     }

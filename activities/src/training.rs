@@ -180,7 +180,10 @@ impl Training {
             let trained = train(&frame, &definition, &options, incumbent.as_ref(), &|step| watch.tick(step));
             trained.map_err(|error| watch.failure(error))
         });
-        computed.await.map_err(|_| Failure::new(Code::Internal, "the training thread panicked"))?
+        computed.await.map_err(|lost| match lost.is_panic() {
+            true => Failure::new(Code::StepDefect, "the training thread panicked"),
+            false => Failure::new(Code::Internal, "the process is stopping"),
+        })?
     }
 }
 
