@@ -19,7 +19,7 @@ mod training;
 
 use std::sync::Arc;
 
-use leadline_domain::Failure;
+use leadline_domain::{Code, Failure};
 use leadline_lake::LakeError;
 use leadline_learning::LearningError;
 use leadline_secrets::SecretsError;
@@ -66,5 +66,20 @@ fn secrets(error: SecretsError) -> Failure {
 }
 
 fn learning(error: LearningError) -> Failure {
-    Failure::new(error.code(), error.to_string())
+    // Equal rows make equal trees: the learner would refuse them again.
+    let code = if matches!(error, LearningError::Trees { .. }) { Code::StepDefect } else { error.code() };
+    Failure::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use leadline_domain::Class;
+
+    use super::*;
+
+    #[test]
+    fn what_the_tree_learner_refuses_is_not_tried_again() {
+        let refused = learning(LearningError::Trees { reason: "nan in the gradient".to_owned() });
+        assert_eq!((refused.code, refused.class()), (Code::StepDefect, Class::Terminal));
+    }
 }

@@ -109,11 +109,18 @@ async fn destroy_data_key(undoing: Undoing, (): ()) -> Result<(), Failure> {
 async fn create_lake_prefix(attempt: Attempt, (): ()) -> Result<Done<()>, Failure> {
     let prefix = Prefix::tenant(attempt.tenant());
     let marker = serde_json::json!({ "tenant": attempt.tenant(), "operation": attempt.operation().operation });
-    let mut tx = attempt.fence().await?;
     let key = prefix.key(MARKER).map_err(lake)?;
-    attempt.services().lake.put_if_absent(&key, Bytes::from(marker.to_string())).await.map_err(lake)?;
-    tenants::set_lake_prefix(&mut tx, prefix.as_str()).await?;
-    attempt.finish(tx, &()).await
+    let objects = &attempt.services().lake;
+    let tx = attempt.fence().await?;
+    let outcome = async {
+        let mut tx = tx;
+        objects.put_if_absent(&key, Bytes::from(marker.to_string())).await.map_err(lake)?;
+        tenants::set_lake_prefix(&mut tx, prefix.as_str()).await?;
+        attempt.finish(tx, &()).await
+    };
+    let outcome = outcome.await;
+    let take_back = async { objects.delete(&key).await.map_err(lake) };
+    attempt.or_take_back(outcome, attempt.is_closed(), take_back).await
 }
 
 async fn remove_lake_prefix(undoing: Undoing, (): ()) -> Result<(), Failure> {

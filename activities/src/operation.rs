@@ -10,7 +10,7 @@ use leadline_store::{
 };
 use leadline_workflows::{
     StepInput,
-    envelope::{BeginOperation, Beginning, CloseOperation, Ending, RecordState, SettlePivot, Settlement, StateChange},
+    envelope::{BeginOperation, Beginning, CloseOperation, DecidePivot, Ending, RecordState, Settlement, StateChange},
 };
 use serde_json::{Value as Json, json};
 use temporalio_macros::activities;
@@ -45,9 +45,9 @@ impl OperationActivities {
         self.0.supervise(&ctx, &Pulse::new(), close(&self.0, input)).await
     }
 
-    #[activity(definition = SettlePivot)]
-    pub async fn settle_pivot(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<Settlement, ActivityError> {
-        self.0.supervise(&ctx, &Pulse::new(), settle(&self.0, input)).await
+    #[activity(definition = DecidePivot)]
+    pub async fn decide_pivot(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<Settlement, ActivityError> {
+        self.0.supervise(&ctx, &Pulse::new(), decide(&self.0, input)).await
     }
 }
 
@@ -107,7 +107,7 @@ async fn close(services: &Services, input: StepInput<Ending>) -> Result<(), Fail
 
 /// Reads the pivot's ledger row under its lock. If the pivot is not done and no vendor may have heard of it, its epoch is
 /// closed in the same transaction, so that the answer stays true.
-async fn settle(services: &Services, input: StepInput<()>) -> Result<Settlement, Failure> {
+async fn decide(services: &Services, input: StepInput<()>) -> Result<Settlement, Failure> {
     let key = StepKey { operation: input.operation.operation.clone(), step: input.step, epoch: input.epoch };
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
     let facts = match ledger::open_step(&mut tx, &key).await {

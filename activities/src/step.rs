@@ -9,6 +9,10 @@
 //! that waits for the fence; whoever comes after it is refused with `EPOCH_CLOSED`, before anything is visible. So an attempt
 //! that was given up and wakes up later changes nothing.
 //!
+//! The database gives a session up that has been idle for too long in its transaction, and the fence with it. An attempt that
+//! was frozen between the fence and its effect may so make something that the undo has looked for in vain. It finds out when
+//! it cannot commit, and takes it back itself ([`Attempt::or_take_back`]).
+//!
 //! **Undo.** It closes the epoch, in a transaction of its own, then undoes what the recorded facts say, then marks the row
 //! undone. It may be repeated at any point, and it must be right for a step that never began.
 //!
@@ -26,7 +30,7 @@ use leadline_domain::{Code, Failure, OperationRef, TenantId};
 use leadline_salesforce::{Meter, OrgClient};
 use leadline_store::{
     TenantTx,
-    ledger::{self, StepKey, StepStart},
+    ledger::{self, LedgerRow, StepKey, StepStart, StepState},
     operations::{self, Progress},
 };
 use leadline_workflows::{StepInput, stop::report};
@@ -217,8 +221,8 @@ impl Services {
             }
             // The panic's own text may hold anything; the panic hook has shown it to whoever runs the worker.
             Err(_) => {
-                tracing::error!(code = %Code::Internal, "step panicked");
-                Err(ActivityError::application(report(&Failure::new(Code::Internal, "the step panicked"))))
+                tracing::error!(code = %Code::StepDefect, "step panicked");
+                Err(ActivityError::application(report(&Failure::new(Code::StepDefect, "the step panicked"))))
             }
         }
     }
@@ -270,6 +274,36 @@ impl Attempt {
         let mut tx = self.services.store.tenant(self.tenant()).await?;
         ledger::require_open(&mut tx, &self.key).await?;
         Ok(tx)
+    }
+
+    /// The step's row, after whatever is being committed of the step, and a transaction that keeps it so.
+    pub(crate) async fn row(&self) -> Result<(TenantTx, LedgerRow), Failure> {
+        let mut tx = self.services.store.tenant(self.tenant()).await?;
+        let row = ledger::locked(&mut tx, &self.key).await?;
+        Ok((tx, row))
+    }
+
+    /// Whether an undo has begun.
+    pub(crate) async fn is_closed(&self) -> Result<bool, Failure> {
+        let (_tx, row) = self.row().await?;
+        Ok(matches!(row.state, StepState::Closed | StepState::Undone))
+    }
+
+    /// Hands on how the transaction ended in which an effect outside of PostgreSQL was made. If it failed and the effect is
+    /// `lost`, so that neither another attempt nor the undo will see to it, the effect is taken back.
+    pub(crate) async fn or_take_back<R>(
+        &self,
+        outcome: Result<R, Failure>,
+        lost: impl Future<Output = Result<bool, Failure>> + Send,
+        take_back: impl Future<Output = Result<(), Failure>> + Send,
+    ) -> Result<R, Failure> {
+        if outcome.is_err() {
+            let taken_back = async { if lost.await? { take_back.await } else { Ok(()) } };
+            if let Err(left) = taken_back.await {
+                tracing::warn!(code = %left.code, message = %left.message, "what a failed attempt made may be left behind");
+            }
+        }
+        outcome
     }
 
     /// Records facts for later attempts and for the undo.

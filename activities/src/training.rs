@@ -180,7 +180,10 @@ impl Training {
             let trained = train(&frame, &definition, &options, incumbent.as_ref(), &|step| watch.tick(step));
             trained.map_err(|error| watch.failure(error))
         });
-        computed.await.map_err(|_| Failure::new(Code::Internal, "the training thread panicked"))?
+        computed.await.map_err(|lost| match lost.is_panic() {
+            true => Failure::new(Code::StepDefect, "the training thread panicked"),
+            false => Failure::new(Code::Internal, "the process is stopping"),
+        })?
     }
 }
 
@@ -227,21 +230,29 @@ async fn stage(
 ) -> Result<Done<FittedModel>, Failure> {
     let body = Bytes::from(trained.artifact.to_bytes());
     let artifact_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    let services = attempt.services();
-    let mut tx = attempt.fence().await?;
-    let artifact =
-        services.lake.put_artifact(attempt.tenant(), &plan.model, attempt.epoch(), "model", body).await.map_err(lake)?;
-    let staged = StagedArtifact {
-        schema_hash: trained.artifact.schema_hash.clone(),
-        artifact_key: artifact.key,
-        artifact_digest: artifact.sha256.clone(),
-        card: trained.card.to_json(),
-        gates: serde_json::to_value(&trained.card.gates)
-            .map_err(|e| Failure::new(Code::Internal, format!("the gates cannot be written ({:?} error)", e.classify())))?,
-        compared_with,
+    let gates = serde_json::to_value(&trained.card.gates)
+        .map_err(|e| Failure::new(Code::Internal, format!("the gates cannot be written ({:?} error)", e.classify())))?;
+    let objects = &attempt.services().lake;
+    let tx = attempt.fence().await?;
+    let outcome = async {
+        let mut tx = tx;
+        let artifact = objects.put_artifact(attempt.tenant(), &plan.model, attempt.epoch(), "model", body);
+        let artifact = artifact.await.map_err(lake)?;
+        let staged = StagedArtifact {
+            schema_hash: trained.artifact.schema_hash.clone(),
+            artifact_key: artifact.key,
+            artifact_digest: artifact.sha256.clone(),
+            card: trained.card.to_json(),
+            gates,
+            compared_with,
+        };
+        models::stage_artifact(&mut tx, &plan.model, &staged).await?;
+        attempt.finish(tx, &FittedModel { artifact_digest: artifact.sha256, artifact_bytes, rows }).await
     };
-    models::stage_artifact(&mut tx, &plan.model, &staged).await?;
-    attempt.finish(tx, &FittedModel { artifact_digest: artifact.sha256, artifact_bytes, rows }).await
+    let outcome = outcome.await;
+    let discard = objects.discard_artifacts(attempt.tenant(), &plan.model, attempt.epoch());
+    let take_back = async { discard.await.map(drop).map_err(lake) };
+    attempt.or_take_back(outcome, attempt.is_closed(), take_back).await
 }
 
 async fn discard_artifact(undoing: Undoing, plan: TrainingPlan) -> Result<(), Failure> {

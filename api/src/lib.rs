@@ -29,4 +29,4 @@ mod temporal;
 pub use config::{ApiConfig, RateLimit, SweepConfig};
 pub use reference::error_section;
 pub use server::{Api, ApiError, Services};
-pub use temporal::{SAGA_QUEUE, Temporal};
+pub use temporal::Temporal;

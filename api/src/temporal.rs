@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use leadline_domain::{
     Code, Failure,
-    operation::{OperationRef, OperationState, SagaInput},
+    operation::{OperationRef, OperationState, SAGA_QUEUE, SagaInput, attribute},
 };
 use leadline_telemetry::propagation;
 use serde_json::Value as Json;
@@ -21,9 +21,6 @@ use temporalio_common::{
     search_attributes::{SearchAttributeKey, SearchAttributes},
 };
 use tokio::sync::OnceCell;
-
-/// Sagas and their light steps.
-pub const SAGA_QUEUE: &str = "leadline-sagas";
 
 /// Longest wait for one call to Temporal. What does not come through is repeated by the sweeper.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,9 +138,9 @@ fn unavailable(action: &str, status: &tonic::Status) -> Failure {
 fn start_options(operation: &OperationRef) -> WorkflowStartOptions {
     let tenant = operation.tenant.to_string();
     let attributes = SearchAttributes::new([
-        SearchAttributeKey::keyword("LeadlineTenant").value_set(tenant.clone()),
-        SearchAttributeKey::keyword("LeadlineKind").value_set(operation.kind.to_string()),
-        SearchAttributeKey::keyword("LeadlineState").value_set(OperationState::Accepted.to_string()),
+        SearchAttributeKey::keyword(attribute::TENANT).value_set(tenant.clone()),
+        SearchAttributeKey::keyword(attribute::KIND).value_set(operation.kind.to_string()),
+        SearchAttributeKey::keyword(attribute::STATE).value_set(OperationState::Accepted.to_string()),
     ]);
     let mut priority = Priority::default();
     priority.fairness_key = Some(tenant);

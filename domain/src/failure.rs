@@ -79,6 +79,8 @@ codes! {
     /// An attempt woke up after its step had been undone; it changed nothing.
     EpochClosed = "EPOCH_CLOSED", 409, Terminal;
     StepTimedOut = "STEP_TIMED_OUT", 504, Terminal;
+    /// A step met a defect of leadline, which it would meet again.
+    StepDefect = "STEP_DEFECT", 500, Terminal;
 
     // Data sets and models.
     ExportNotFound = "EXPORT_NOT_FOUND", 404, Terminal;

@@ -7,6 +7,17 @@ use thiserror::Error;
 
 use crate::ids::{DatasetId, ModelId, OperationId, RequestId, TenantId};
 
+/// The task queue of sagas and their light steps.
+pub const SAGA_QUEUE: &str = "leadline-sagas";
+
+/// Names of the search attributes by which a run shows itself in Temporal's visibility store.
+pub mod attribute {
+    pub const TENANT: &str = "LeadlineTenant";
+    pub const KIND: &str = "LeadlineKind";
+    pub const STATE: &str = "LeadlineState";
+    pub const REASON: &str = "LeadlineReason";
+}
+
 /// The sagas that a caller can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

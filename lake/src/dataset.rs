@@ -6,9 +6,8 @@
 //! ```
 //!
 //! A data set's id follows from the operation that creates it, so its whole prefix belongs to that operation, and parts are
-//! written where they will stay: nothing is copied at the commit. An undo closes the epoch and calls [`Lake::discard_dataset`],
-//! which refuses once a manifest names the epoch's parts. An attempt that commits although its epoch has been closed meanwhile
-//! takes its commit back with [`Lake::withdraw_dataset`]; so does the undo of a commit whose answer was lost.
+//! written where they will stay: nothing is copied at the commit. An undo closes the epoch and calls [`Lake::withdraw_dataset`];
+//! so does an attempt that has committed although its epoch had been closed meanwhile.
 
 use bytes::Bytes;
 use leadline_domain::{DatasetId, OperationId, TenantId, value::ObjectSchema};
@@ -152,23 +151,8 @@ impl Lake {
         }
     }
 
-    /// The undo of staging: removes what the attempts of `epoch` have written. Returns the number of objects removed. Close
-    /// the epoch before, or a running attempt goes on writing.
-    ///
-    /// # Errors
-    /// [`LakeError::Committed`] when a manifest names parts of this epoch, and those of the connection.
-    pub async fn discard_dataset(&self, tenant: &TenantId, dataset: &DatasetId, epoch: i64) -> Result<usize, LakeError> {
-        let prefix = Prefix::dataset(tenant, dataset).epoch(epoch);
-        if let Some(manifest) = self.manifest(tenant, dataset).await?
-            && (manifest.created_by.epoch == epoch || manifest.parts.iter().any(|part| part.key.starts_with(prefix.as_str())))
-        {
-            return Err(LakeError::Committed(dataset.clone()));
-        }
-        self.delete_prefix(&prefix).await
-    }
-
-    /// Takes a commit of `epoch` back: the manifest first, so that no reader finds it without its parts, then everything
-    /// that the epoch has written. Returns the number of objects removed; a commit of another epoch is left alone.
+    /// Takes back what the attempts of `epoch` have written, committed or not: the manifest first, so that no reader finds it
+    /// without its parts. Close the epoch before, or a running attempt goes on writing. Returns the number of objects removed; a commit of another epoch is left alone.
     ///
     /// # Errors
     /// Those of the connection.

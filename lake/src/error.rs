@@ -13,9 +13,6 @@ pub enum LakeError {
     /// A conditional put lost: something else stands at the key.
     #[error("{what} already exists with other content")]
     AlreadyExists { what: String },
-    /// An undo came too late: the manifest refers to what it was to remove.
-    #[error("the data set {0} is committed")]
-    Committed(DatasetId),
     #[error("object storage cannot be reached to {action} {what}: {cause}")]
     Unreachable { action: &'static str, what: String, cause: String },
     #[error("object storage denies leadline to {action} {what} ({code})")]
@@ -38,7 +35,7 @@ impl LakeError {
     pub fn failure(&self) -> Failure {
         let code = match self {
             Self::DatasetNotFound(_) => Code::DatasetNotFound,
-            Self::AlreadyExists { .. } | Self::Committed(_) => Code::StorageConflict,
+            Self::AlreadyExists { .. } => Code::StorageConflict,
             Self::Unreachable { .. } | Self::Scratch { .. } => Code::StorageUnavailable,
             Self::Denied { .. } | Self::Refused { .. } => Code::StorageDenied,
             // What leadline asks for by key it has written before, so absence is damage.

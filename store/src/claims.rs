@@ -1,4 +1,4 @@
-//! Claim checks: fields sent with an asynchronous prediction, and prior values kept for an undo. They are rows and not
+//! Claim checks: fields sent with an asynchronous prediction, and its answer until it is delivered. They are rows and not
 //! workflow inputs because a history cannot be erased, and they expire.
 
 use std::time::Duration;
@@ -13,8 +13,6 @@ use crate::{OperatorTx, Result, StoreError, TenantTx, Transact as _};
 pub enum ClaimPurpose {
     /// Fields by API name, as the request sent them.
     RequestFields,
-    /// Values that a write-back has overwritten.
-    PriorValues,
     /// The answer of a prediction whose tenant does not allow it to be kept, until it is delivered.
     Answer,
 }
@@ -23,7 +21,6 @@ impl ClaimPurpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RequestFields => "request_fields",
-            Self::PriorValues => "prior_values",
             Self::Answer => "answer",
         }
     }

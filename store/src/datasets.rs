@@ -190,21 +190,6 @@ pub async fn get(tx: &mut TenantTx, id: &DatasetId) -> Result<Dataset> {
     find(tx, id).await?.ok_or_else(|| StoreError::refused(Code::DatasetNotFound, format!("there is no data set {id}")))
 }
 
-/// The latest committed data set of an object.
-pub async fn latest(tx: &mut TenantTx, object: &str) -> Result<Option<Dataset>> {
-    let tenant = tx.tenant().clone();
-    let found = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM datasets WHERE tenant_id = $1 AND object = $2 AND state = 'committed' ORDER BY committed_at DESC LIMIT 1"
-    ))
-    .bind(tenant.as_str())
-    .bind(object)
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(found)
-}
-
 /// Newest first, staged ones included.
 pub async fn list(tx: &mut TenantTx, page: &PageRequest) -> Result<Page<Dataset>> {
     let tenant = tx.tenant().clone();

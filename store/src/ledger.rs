@@ -265,7 +265,8 @@ pub async fn steps(tx: &mut impl Transact, operation: &OperationId) -> Result<Ve
     Ok(rows)
 }
 
-async fn locked(tx: &mut TenantTx, key: &StepKey) -> Result<LedgerRow> {
+/// The row of a step, locked until the transaction ends: whoever was committing something of the step has done so, or never will.
+pub async fn locked(tx: &mut TenantTx, key: &StepKey) -> Result<LedgerRow> {
     sqlx::query_as(
         "SELECT step, epoch, state, facts, result, opened_at, changed_at FROM step_ledger
          WHERE operation_id = $1 AND step = $2 AND epoch = $3 FOR UPDATE",

@@ -106,10 +106,10 @@ impl OperationSteps {
     }
 
     /// Decides, once and for all, whether the named pivot took effect.
-    #[activity(name = "settle_pivot")]
-    pub fn settle_pivot(_: StepInput<()>) -> Result<Settlement, ActivityError> {
+    #[activity(name = "decide_pivot")]
+    pub fn decide_pivot(_: StepInput<()>) -> Result<Settlement, ActivityError> {
         unimplemented!()
     }
 }
 
-pub use operation_steps::{BeginOperation, CloseOperation, RecordState, SettlePivot};
+pub use operation_steps::{BeginOperation, CloseOperation, DecidePivot, RecordState};

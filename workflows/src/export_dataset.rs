@@ -6,7 +6,7 @@
 //! ```text
 //!   reserve_api_budget ─► start_bulk_job ─► extract_pages ─► commit_manifest ═pivot═► apply_current_state
 //!          ▲                    ▲                ▲                                        ─► delete_bulk_job
-//!   release_api_budget    abort_bulk_job   discard_parts      (undos, right to left;      ─► settle_api_budget ─► Succeeded
+//!   release_api_budget    abort_bulk_job   discard_parts      (undos, right to left;      ─► return_api_budget ─► Succeeded
 //!                                                              last of all discard_dataset)
 //! ```
 //!
@@ -141,15 +141,15 @@ impl ExportSteps {
     }
 
     /// Gives back the reserved calls that were not made.
-    #[activity(name = "settle_api_budget")]
-    pub fn settle_api_budget(_: StepInput<()>) -> Result<(), ActivityError> {
+    #[activity(name = "return_api_budget")]
+    pub fn return_api_budget(_: StepInput<()>) -> Result<(), ActivityError> {
         unimplemented!()
     }
 }
 
 pub use export_steps::{
     AbortBulkJob, ApplyCurrentState, CommitManifest, DeleteBulkJob, DiscardDataset, DiscardManifest, DiscardParts, ExtractPages,
-    ReleaseApiBudget, ReserveApiBudget, SealManifest, SettleApiBudget, StartBulkJob,
+    ReleaseApiBudget, ReserveApiBudget, ReturnApiBudget, SealManifest, StartBulkJob,
 };
 
 #[workflow]
@@ -170,7 +170,7 @@ async fn export_dataset<W: 'static>(saga: &mut Saga<W>, export: ExportDataset) -
     saga.accepted(ExportSteps::discard_dataset, export.clone());
     extract(saga, &export).await?;
     let (committed, mut forward) = saga.pivot(ExportSteps::commit_manifest, export.clone()).await?;
-    settle(&mut forward, &export).await;
+    finish_export(&mut forward, &export).await;
     Ok(json!(committed))
 }
 
@@ -185,8 +185,8 @@ pub(crate) async fn extract<W: 'static>(saga: &mut Saga<W>, export: &ExportDatas
 }
 
 /// Everything after the data set is shown; all of it can be repeated.
-pub(crate) async fn settle<W: 'static>(forward: &mut Forward<'_, W>, export: &ExportDataset) {
+pub(crate) async fn finish_export<W: 'static>(forward: &mut Forward<'_, W>, export: &ExportDataset) {
     forward.step_on(Lane::Extraction, ExportSteps::apply_current_state, export.clone()).await;
     forward.step(ExportSteps::delete_bulk_job, export.clone()).await;
-    forward.step(ExportSteps::settle_api_budget, ()).await;
+    forward.step(ExportSteps::return_api_budget, ()).await;
 }

@@ -1,8 +1,8 @@
 //! Where a step runs: light steps beside the workflows, extraction and compute on task queues of their own, so that a long
 //! export or a training run never holds the slot that another tenant's short step needs.
 
-/// The task queue of workflows and light steps in production.
-pub const SAGA_QUEUE: &str = "leadline-sagas";
+pub use leadline_domain::operation::SAGA_QUEUE;
+
 /// The task queue of steps that move rows.
 pub const EXTRACTION_QUEUE: &str = "leadline-extraction";
 /// The task queue of steps that train.

@@ -20,7 +20,10 @@
 //!
 //! A quota is waited out by a durable timer of the saga, and not by the server's retry, whose patience it would use up.
 
-use leadline_domain::{Code, Failure, OperationRef, OperationState, operation::SagaInput};
+use leadline_domain::{
+    Code, Failure, OperationRef, OperationState,
+    operation::{SagaInput, attribute},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use temporalio_common::{ActivityDefinition, search_attributes::SearchAttributeKey};
@@ -36,10 +39,10 @@ use crate::{
 };
 
 /// What a run shows of itself in Temporal's visibility store.
-pub const TENANT_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineTenant");
-pub const KIND_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineKind");
-pub const STATE_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineState");
-pub const REASON_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineReason");
+pub const TENANT_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::TENANT);
+pub const KIND_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::KIND);
+pub const STATE_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::STATE);
+pub const REASON_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::REASON);
 
 /// One run of a saga, before its pivot.
 pub struct Saga<W> {
@@ -127,7 +130,7 @@ impl<W> Saga<W> {
         let activity = Named::of(&activity);
         let output = match self.attempt(&activity, params.clone(), Lane::Light).await {
             Ok(output) => output,
-            Err(stop) => self.settle(&activity, params, stop).await?,
+            Err(stop) => self.decide_pivot(&activity, params, stop).await?,
         };
         self.pivot_passed = true;
         self.show(None).await;
@@ -164,7 +167,7 @@ impl<W> Saga<W> {
     }
 
     /// Finds out what became of a pivot that did not answer with success.
-    async fn settle<A, P>(&mut self, activity: &Named<A>, params: P, stop: Stop) -> Result<A::Output, Stop>
+    async fn decide_pivot<A, P>(&mut self, activity: &Named<A>, params: P, stop: Stop) -> Result<A::Output, Stop>
     where
         A: ActivityDefinition<Input = StepInput<P>>,
         A::Output: DeserializeOwned,
@@ -172,8 +175,8 @@ impl<W> Saga<W> {
     {
         let mut pause = self.caller.limits.first_round;
         loop {
-            let settled = self.insist(&Named::of(&OperationSteps::settle_pivot), activity.name(), (), Lane::Light).await;
-            match settled {
+            let decided = self.insist(&Named::of(&OperationSteps::decide_pivot), activity.name(), (), Lane::Light).await;
+            match decided {
                 Settlement::Refused => return Err(stop),
                 Settlement::Happened(result) => match serde_json::from_value(result) {
                     Ok(output) => return Ok(output),

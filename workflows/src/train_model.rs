@@ -137,7 +137,7 @@ async fn train_model<W: 'static>(saga: &mut Saga<W>, train: TrainModel) -> Resul
     saga.step(TrainSteps::evaluate_gates, plan.clone()).nothing_to_undo().await?;
     let (registered, mut forward) = saga.pivot(TrainSteps::register_model, plan).await?;
     if let Some(export) = &export {
-        export_dataset::settle(&mut forward, export).await;
+        export_dataset::finish_export(&mut forward, export).await;
     }
     Ok(json!(registered))
 }

@@ -26,7 +26,7 @@ pub(super) async fn release(undoing: Undoing, (): ()) -> Result<(), Failure> {
     Ok(tx.commit().await?)
 }
 
-pub(super) async fn settle(attempt: Attempt, (): ()) -> Result<Done<()>, Failure> {
+pub(super) async fn give_back(attempt: Attempt, (): ()) -> Result<Done<()>, Failure> {
     let mut tx = attempt.fence().await?;
     budgets::release(&mut tx, &attempt.operation().operation).await?;
     attempt.finish(tx, &()).await

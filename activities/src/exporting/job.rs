@@ -11,7 +11,7 @@ use leadline_domain::{
     operation::ExportDataset,
     value::{FieldType, ObjectSchema},
 };
-use leadline_salesforce::{OrgClient, SalesforceError, soql};
+use leadline_salesforce::{OrgClient, QueryJob, SalesforceError, soql};
 use leadline_store::{
     TenantTx, consents,
     datasets::{self, NewDataset},
@@ -60,24 +60,59 @@ pub(super) async fn start(attempt: Attempt, export: ExportDataset) -> Result<Don
     let schema = schema_of(&client, &export).await?;
     let soql = soql::select(&schema)?;
     let before = client.list_query_jobs().await?.into_iter().filter(|job| job.object.as_deref() == Some(&export.object));
-    attempt.note(json!({ "creating": true, "before": before.map(|job| job.id).collect::<Vec<_>>() })).await?;
+    let announced = json!({ "creating": true, "before": before.map(|job| job.id).collect::<Vec<_>>() });
+    attempt.note(announced.clone()).await?;
 
-    let _permit = attempt.services().fenced_call().await;
-    let mut tx = attempt.fence().await?;
-    consents::require(&mut tx, "allowExport", |grant| grant.allow_export).await?;
-    let job = client.create_query_job(&soql).await?;
+    let permit = attempt.services().fenced_call().await;
+    let tx = attempt.fence().await?;
+    let mut made = None;
+    let outcome = async {
+        let mut tx = tx;
+        consents::require(&mut tx, "allowExport", |grant| grant.allow_export).await?;
+        let job = client.create_query_job(&soql).await?;
+        made = Some(job.id.clone());
+        record(&attempt, tx, &export, &schema, job).await
+    };
+    let outcome = outcome.await;
+    drop(permit);
+    let lost = is_lost(&attempt, made.as_deref());
+    let take_back = async {
+        match &made {
+            Some(job) => remove(&client, job).await,
+            None => orphans::remove(&attempt.search(), &client, &export.object, &announced).await,
+        }
+    };
+    attempt.or_take_back(outcome, lost, take_back).await
+}
+
+/// Records the new job, and stages its data set.
+async fn record(
+    attempt: &Attempt,
+    mut tx: TenantTx,
+    export: &ExportDataset,
+    schema: &ObjectSchema,
+    job: QueryJob,
+) -> Result<Done<StartedJob>, Failure> {
     ledger::record_facts(&mut tx, attempt.key(), &json!({ "job": job.id, "schema": schema, "taken_at": job.created_at() }))
         .await?;
     let staged = NewDataset {
-        id: export.dataset,
+        id: export.dataset.clone(),
         operation: attempt.operation().operation.clone(),
-        object: export.object,
+        object: export.object.clone(),
         consent_version: export.consent_version,
     };
     datasets::begin(&mut tx, &staged).await?;
     let started =
         StartedJob { job: job.id, fields: u32::try_from(schema.fields.len()).unwrap_or(u32::MAX), schema_hash: schema.hash() };
     attempt.finish(tx, &started).await
+}
+
+/// Whether nobody else will remove the job that this attempt has made: the ledger does not name it. Without an answer from the
+/// org there may be one all the same; the next attempt looks for it, or the undo, unless that has gone by.
+async fn is_lost(attempt: &Attempt, made: Option<&str>) -> Result<bool, Failure> {
+    let Some(made) = made else { return attempt.is_closed().await };
+    let (_tx, row) = attempt.row().await?;
+    Ok(JobFacts::read(&row.facts)?.job.as_deref() != Some(made))
 }
 
 /// The columns to export: those asked for, or all, with id and version in any case.

@@ -14,17 +14,35 @@ use crate::{
 /// Writes the manifest and shows the data set. The manifest is written under the fence, so that it stands if and only if the
 /// transaction does, or is taken back by the undo that waited for the fence.
 pub(super) async fn commit(attempt: Attempt, export: ExportDataset) -> Result<Done<CommittedDataset>, Failure> {
-    let mut tx = attempt.fence().await?;
-    let manifest = write(&attempt, &mut tx, &export).await?;
-    datasets::commit(&mut tx, &export.dataset, &row_of(&manifest)).await?;
-    attempt.finish(tx, &committed(&manifest)).await
+    finish_with(attempt, export, Visibility::Shown).await
 }
 
 /// Writes the manifest only; [`show_sealed`] shows the data set later.
 pub(super) async fn seal(attempt: Attempt, export: ExportDataset) -> Result<Done<CommittedDataset>, Failure> {
-    let mut tx = attempt.fence().await?;
-    let manifest = write(&attempt, &mut tx, &export).await?;
-    attempt.finish(tx, &committed(&manifest)).await
+    finish_with(attempt, export, Visibility::Sealed).await
+}
+
+/// Whether the data set is listed as soon as its manifest stands.
+enum Visibility {
+    Shown,
+    Sealed,
+}
+
+async fn finish_with(attempt: Attempt, export: ExportDataset, visibility: Visibility) -> Result<Done<CommittedDataset>, Failure> {
+    let tx = attempt.fence().await?;
+    let outcome = async {
+        let mut tx = tx;
+        let manifest = write(&attempt, &mut tx, &export).await?;
+        if matches!(visibility, Visibility::Shown) {
+            datasets::commit(&mut tx, &export.dataset, &row_of(&manifest)).await?;
+        }
+        attempt.finish(tx, &committed(&manifest)).await
+    };
+    let outcome = outcome.await;
+    let services = attempt.services();
+    let withdraw = services.lake.withdraw_dataset(attempt.tenant(), &export.dataset, attempt.epoch());
+    let take_back = async { withdraw.await.map(drop).map_err(lake) };
+    attempt.or_take_back(outcome, attempt.is_closed(), take_back).await
 }
 
 /// Shows a data set whose manifest was sealed by this operation.

@@ -15,7 +15,7 @@ use leadline_workflows::{
     export_dataset::{
         AbortBulkJob, AppliedRows, ApplyCurrentState, CommitManifest, CommittedDataset, DeleteBulkJob, DiscardDataset,
         DiscardManifest, DiscardParts, ExtractPages, ExtractedPages, ReleaseApiBudget, ReserveApiBudget, ReservedBudget,
-        SealManifest, SettleApiBudget, StartBulkJob, StartedJob,
+        ReturnApiBudget, SealManifest, StartBulkJob, StartedJob,
     },
 };
 use temporalio_macros::activities;
@@ -116,9 +116,9 @@ impl ExportActivities {
         self.0.step(ctx, input, job::delete).await
     }
 
-    #[activity(definition = SettleApiBudget)]
-    pub async fn settle_api_budget(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<(), ActivityError> {
-        self.0.step(ctx, input, budget::settle).await
+    #[activity(definition = ReturnApiBudget)]
+    pub async fn return_api_budget(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<(), ActivityError> {
+        self.0.step(ctx, input, budget::give_back).await
     }
 }
 

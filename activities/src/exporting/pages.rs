@@ -1,9 +1,10 @@
 //! From the org's result pages to Parquet parts, one page to one part, with a cursor that is committed beside each part.
 
 use leadline_domain::{Code, Failure, operation::ExportDataset, value::ObjectSchema};
-use leadline_lake::{PartInfo, PartWriter};
+use leadline_lake::{Key, PartInfo, PartWriter};
 use leadline_salesforce::{Locator, OrgClient};
 use leadline_store::{
+    TenantTx,
     export_parts::{self, ExportPart},
     operations,
 };
@@ -126,7 +127,28 @@ impl Extraction {
 
     /// Makes the part visible and its cursor row with it, under the fence: whoever wakes up after the undo gets no further.
     async fn commit(&mut self, writer: PartWriter, cursor: &Cursor, next: Option<Locator>) -> Result<ExportPart, Failure> {
-        let mut tx = self.attempt.fence().await?;
+        let key = writer.key().clone();
+        let tx = self.attempt.fence().await?;
+        let outcome = self.commit_under(tx, writer, cursor, next).await;
+        let services = self.attempt.services();
+        let take_back = async { services.lake.delete(&key).await.map_err(lake) };
+        self.attempt.or_take_back(outcome, self.is_lost(&key), take_back).await
+    }
+
+    /// Whether the cursor does not name the part, which only this attempt can have written.
+    async fn is_lost(&self, part: &Key) -> Result<bool, Failure> {
+        let (mut tx, _) = self.attempt.row().await?;
+        let parts = export_parts::parts(&mut tx, &self.attempt.operation().operation, self.attempt.key().epoch).await?;
+        Ok(parts.iter().all(|known| known.key != part.as_str()))
+    }
+
+    async fn commit_under(
+        &self,
+        mut tx: TenantTx,
+        writer: PartWriter,
+        cursor: &Cursor,
+        next: Option<Locator>,
+    ) -> Result<ExportPart, Failure> {
         let info = writer.finish().await.map_err(lake)?;
         let part = part_of(cursor.parts, cursor.next.clone(), next.map(|locator| locator.as_str().to_owned()), info);
         let stands = export_parts::commit_part(&mut tx, self.attempt.key(), &part).await?;

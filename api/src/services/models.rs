@@ -49,7 +49,6 @@ impl Facade {
         let filter = ModelFilter {
             definition_name: Some(request.definition).filter(|name| !name.is_empty()),
             state: shapes::filter(request.state, &ModelState::ALL, "state", shapes::model_state)?,
-            registered_only: false,
         };
         let page = shapes::page(request.page_size, request.page_token)?;
         let mut tx = self.store.tenant_read(&tenant).await?;

@@ -172,8 +172,6 @@ pub async fn all_active(tx: &mut TenantTx) -> Result<Vec<Model>> {
 pub struct ModelFilter {
     pub definition_name: Option<String>,
     pub state: Option<ModelState>,
-    /// Leave out runs that have registered nothing (yet): draft, training, trained, validated and rejected.
-    pub registered_only: bool,
 }
 
 /// Newest first, without cards.
@@ -185,14 +183,12 @@ pub async fn list(tx: &mut TenantTx, filter: &ModelFilter, page: &PageRequest) -
         columns!("NULL::jsonb AS card"),
         " FROM models
           WHERE tenant_id = $1 AND ($2::text IS NULL OR definition_name = $2) AND ($3::text IS NULL OR state = $3)
-            AND (NOT $4 OR state IN ('staged', 'production', 'archived'))
-            AND ($5::timestamptz IS NULL OR (created_at, model_id) < ($5, $6))
-          ORDER BY created_at DESC, model_id DESC LIMIT $7"
+            AND ($4::timestamptz IS NULL OR (created_at, model_id) < ($4, $5))
+          ORDER BY created_at DESC, model_id DESC LIMIT $6"
     ))
     .bind(tenant.as_str())
     .bind(&filter.definition_name)
     .bind(filter.state.map(ModelState::as_str))
-    .bind(filter.registered_only)
     .bind(cursor.as_ref().map(|c| c.at))
     .bind(cursor.as_ref().map(|c| c.id.as_str()))
     .bind(page.fetch())

@@ -45,15 +45,14 @@ async fn a_data_set_is_staged_then_committed_once_and_only_a_staged_one_can_be_d
     for operation in [&kept, &kept, &dropped] {
         datasets::begin(&mut tx, &new(operation)).await.unwrap();
     }
-    assert_eq!(datasets::latest(&mut tx, "Lead").await.unwrap(), None);
     let committed = datasets::commit(&mut tx, &kept.dataset(), &manifest("aa")).await.unwrap();
     assert_eq!((committed.state, committed.schema_hash), (DatasetState::Committed, Some(schema().hash())));
     datasets::commit(&mut tx, &kept.dataset(), &manifest("aa")).await.unwrap();
     let other = datasets::commit(&mut tx, &kept.dataset(), &manifest("bb")).await.unwrap_err();
     assert_eq!(other.code(), Some(Code::StorageConflict));
     datasets::mark_applied(&mut tx, &kept.dataset()).await.unwrap();
-    let latest = datasets::latest(&mut tx, "Lead").await.unwrap().unwrap();
-    assert_eq!((latest.schema, latest.row_count, latest.applied_at.is_some()), (Some(schema()), 7, true));
+    let applied = datasets::get(&mut tx, &kept.dataset()).await.unwrap();
+    assert_eq!((applied.schema, applied.row_count, applied.applied_at.is_some()), (Some(schema()), 7, true));
 
     assert!(!datasets::discard_staging(&mut tx, &kept.dataset()).await.unwrap());
     assert!(datasets::discard_staging(&mut tx, &dropped.dataset()).await.unwrap());

@@ -141,7 +141,7 @@ async fn a_rejected_run_keeps_its_first_reason_and_its_card_and_nothing_that_cou
     assert_eq!(rejected.card, Some(json!({ "auc": 0.81 })));
     let late = models::reject(&mut tx, &registered, Code::Cancelled, "").await.unwrap_err();
     assert_eq!(late.code(), Some(Code::ModelStateForbids));
-    let shown = ModelFilter { registered_only: true, ..ModelFilter::default() };
+    let shown = ModelFilter { state: Some(ModelState::Staged), ..ModelFilter::default() };
     let listed = models::list(&mut tx, &shown, &PageRequest::default()).await.unwrap().items;
     assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&registered]);
     assert_eq!(models::get(&mut tx, &ModelId::random()).await.unwrap_err().code(), Some(Code::ModelNotFound));

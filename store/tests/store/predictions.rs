@@ -90,9 +90,9 @@ async fn a_claim_is_readable_until_it_expires_and_is_purged_then() {
     let hour = Duration::from_secs(3600);
     claims::put(&mut tx, &operation, ClaimPurpose::RequestFields, &json!({}), Duration::ZERO).await.unwrap();
     claims::put(&mut tx, &operation, ClaimPurpose::RequestFields, &fields, hour).await.unwrap();
-    claims::put(&mut tx, &operation, ClaimPurpose::PriorValues, &fields, Duration::ZERO).await.unwrap();
+    claims::put(&mut tx, &operation, ClaimPurpose::Answer, &fields, Duration::ZERO).await.unwrap();
     assert_eq!(claims::get(&mut tx, &operation, ClaimPurpose::RequestFields).await.unwrap(), fields);
-    let expired = claims::get(&mut tx, &operation, ClaimPurpose::PriorValues).await.unwrap_err();
+    let expired = claims::get(&mut tx, &operation, ClaimPurpose::Answer).await.unwrap_err();
     assert_eq!(expired.code(), Some(Code::ClaimExpired));
     tx.commit().await.unwrap();
 
@@ -100,6 +100,6 @@ async fn a_claim_is_readable_until_it_expires_and_is_purged_then() {
     assert_eq!(claims::purge(&mut operator).await.unwrap(), 1);
     operator.commit().await.unwrap();
     let mut tx = db.store.tenant(&tenant).await.unwrap();
-    assert!(!claims::delete(&mut tx, &operation, ClaimPurpose::PriorValues).await.unwrap());
+    assert!(!claims::delete(&mut tx, &operation, ClaimPurpose::Answer).await.unwrap());
     assert!(claims::delete(&mut tx, &operation, ClaimPurpose::RequestFields).await.unwrap());
 }

@@ -263,7 +263,7 @@ async fn all_ids(org: &OrgClient, object: &str) -> BTreeSet<String> {
     org.query(&soql).map(|row| row.unwrap().id().expect("an id").to_owned()).collect().await
 }
 
-async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
+pub async fn lead_ids(org: &OrgClient) -> BTreeSet<String> {
     let ids = all_ids(org, "Lead").await;
     assert!(ids.len() > 300, "the org is large enough for several pages");
     ids
@@ -279,7 +279,7 @@ async fn part_rows(scenario: &Scenario, id: &OperationId) -> i64 {
     export_parts::parts(&mut tx, id, 1).await.unwrap().iter().map(|part| part.rows).sum()
 }
 
-async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId, ids: &BTreeSet<String>) {
+pub async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId, ids: &BTreeSet<String>) {
     let dataset = Dataset::open(&scenario.ground.lake, &scenario.tenant, &id.dataset()).await.unwrap();
     let at = dataset.manifest().schema.position("Id").unwrap();
     let mut rows = dataset.rows(1000);
@@ -305,7 +305,7 @@ async fn assert_complete(scenario: &Scenario, org: &OrgClient, id: &OperationId,
     assert_eq!(org.list_query_jobs().await.unwrap(), Vec::new());
 }
 
-async fn assert_clean(scenario: &Scenario, org: &OrgClient, id: &OperationId) {
+pub async fn assert_clean(scenario: &Scenario, org: &OrgClient, id: &OperationId) {
     assert_eq!(scenario.objects().await, Vec::<String>::new());
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     assert!(datasets::find(&mut tx, &id.dataset()).await.unwrap().is_none());

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use leadline_domain::OperationId;
 use leadline_lake::{Lake, LakeConfig, embedded};
 use leadline_secrets::Keyring;
 use leadline_store::{
@@ -16,6 +17,7 @@ use leadline_store::{
     migrate::{RolePasswords, migrate},
 };
 use leadline_tests::tools;
+use sqlx::{Connection as _, PgConnection};
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +29,7 @@ const DATABASE: &str = "sagas";
 pub struct Ground {
     pub temporal: String,
     pub store_config: StoreConfig,
+    owner_url: String,
     pub lake: Lake,
     pub keyring_file: PathBuf,
     _runtime: Runtime,
@@ -47,11 +50,11 @@ fn lay() -> Ground {
     let runtime = Runtime::new().expect("a runtime");
     let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory").keep();
     let temporal = start_temporal(&files);
-    let (store_config, lake) = runtime.block_on(async {
+    let (store_config, owner_url, lake) = runtime.block_on(async {
         let passwords = RolePasswords { tenant: "tenant-of-tests".to_owned(), operator: "operator-of-tests".to_owned() };
         let cluster = PrivateCluster::start(&ClusterConfig::disposable()).await.expect("a disposable cluster");
-        let owner = cluster.ensure_database(DATABASE).await.expect("a database");
-        migrate(&owner, Some(&passwords)).await.expect("the migrations apply");
+        let owner_url = cluster.ensure_database(DATABASE).await.expect("a database");
+        migrate(&owner_url, Some(&passwords)).await.expect("the migrations apply");
         let store_config = StoreConfig {
             tenant_url: cluster.url("leadline_tenant", &passwords.tenant, DATABASE),
             operator_url: cluster.url("leadline_operator", &passwords.operator, DATABASE),
@@ -78,17 +81,32 @@ fn lay() -> Ground {
         // They run until the process ends; the cluster's own guard sees that it ends with us.
         std::mem::forget(cluster);
         std::mem::forget(objects);
-        (store_config, lake)
+        (store_config, owner_url, lake)
     });
     let keyring_file = files.join("keys.json");
     Keyring::create(&keyring_file).expect("a new keyring");
-    Ground { temporal, store_config, lake, keyring_file, _runtime: runtime }
+    Ground { temporal, store_config, owner_url, lake, keyring_file, _runtime: runtime }
 }
 
 impl Ground {
     /// Connections of the caller's own runtime.
     pub async fn store(&self) -> Store {
         Store::connect(&self.store_config).await.expect("the database lets the roles in")
+    }
+
+    /// Ends the session that holds the lock of a step, as the database does by itself after it was idle for too long.
+    pub async fn end_fence(&self, operation: &OperationId, step: &str) {
+        let mut owner = PgConnection::connect(&self.owner_url).await.expect("the database lets its owner in");
+        let ended: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(holder.pid) FROM step_ledger step JOIN pg_stat_activity holder ON holder.backend_xid = step.xmax
+             WHERE step.operation_id = $1 AND step.step = $2",
+        )
+        .bind(operation.as_str())
+        .bind(step)
+        .fetch_all(&mut owner)
+        .await
+        .expect("the owner ends a session");
+        assert_eq!(ended, [true], "one session holds the step's lock");
     }
 }
 

@@ -8,3 +8,4 @@ mod onboarding;
 mod predicting;
 mod scenario;
 mod training;
+mod zombies;
