@@ -2,7 +2,7 @@
 
 # One target directory outside the checkout: a fresh clone builds on what the last one built.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leadline/target
-LEADLINE := $(CARGO_TARGET_DIR)/debug/leadline
+LEADLINE := ./bin/leadline
 
 .PHONY: help setup build dev demo test fmt openapi bench clean
 
@@ -12,9 +12,10 @@ help: ## Show this list
 setup: ## Install or check what leadline stands on: PostgreSQL, protoc, the pinned Temporal server
 	@tools/setup.sh
 
-build: setup ## Build the binary `leadline`
+build: setup ## Build the binary and link it as ./bin/leadline
 	@echo "build: cargo build (about 15 minutes the first time on 2 cores, seconds after that)"
 	@cargo build --locked --package leadline-cli
+	@mkdir -p bin && ln -sfn $(abspath $(CARGO_TARGET_DIR))/debug/leadline $(LEADLINE)
 	@echo "build: $(LEADLINE)"
 
 dev: build ## Run everything on this machine until Ctrl-C
@@ -28,6 +29,17 @@ test: ## Run every check that CI runs; closes with minutes per phase
 
 fmt: ## Format the code
 	@cargo fmt --all
+
+openapi: ## Write proto/openapi.json anew, from the proto files
+	@LEADLINE_UPDATE_OPENAPI=1 cargo test --locked --package leadline-proto --test openapi
+
+bench: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/release/leadline
+bench: setup ## Measure training, export and prediction in a release build; wants an otherwise idle machine
+	@tests/tools/install.sh
+	@cargo build --locked --release --workspace --bin leadline --bin training --bin export
+	@cargo run --locked --release --workspace --bin training
+	@cargo run --locked --release --workspace --bin export
+	@cargo bench --locked --workspace --bench sync_predict
 
 clean: ## Remove the state of `leadline dev` (not the build cache)
 	rm -rf .leadline

@@ -9,9 +9,29 @@ missing_programs=()
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-postgres_server_present() {
-    has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
-        { has pg_config && [ -x "$(pg_config --bindir)/postgres" ]; }
+at_least() { # version wanted, text whose first number is the version there
+    local there
+    there=$(grep -oE '[0-9]+(\.[0-9]+)*' <<<"$2" | head -n 1)
+    [ -n "$there" ] && printf '%s\n' "$1" "$there" | sort -V -C
+}
+
+postgres_servers() { # every PostgreSQL server there, one path a line
+    command -v postgres || true
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' || true
+    if has pg_config && [ -x "$(pg_config --bindir)/postgres" ]; then echo "$(pg_config --bindir)/postgres"; fi
+}
+
+check_postgres() {
+    local server servers
+    servers=$(postgres_servers)
+    if [ -z "$servers" ]; then
+        need_package postgresql "the system of record"
+        return
+    fi
+    while read -r server; do
+        if at_least 15 "$("$server" --version)"; then return; fi
+    done <<<"$servers"
+    need_program "PostgreSQL 15 or later" "what is there is older; see https://www.postgresql.org/download"
 }
 
 need_package() { # package, what it is for
@@ -25,16 +45,19 @@ need_program() { # program, how to get it
 }
 
 check_toolchains() {
-    has cargo || need_program cargo "install Rust 1.95 or later from https://rustup.rs"
-    has go || need_program go "install Go 1.26 or later from https://go.dev/dl (it builds the pinned Temporal server)"
+    has cargo && at_least 1.95 "$(cargo --version)" || need_program "Rust 1.95 or later" "install it from https://rustup.rs"
+    has go && at_least 1.26 "$(go version)" ||
+        need_program "Go 1.26 or later" "install it from https://go.dev/dl (it builds the pinned Temporal server)"
 }
 
 check_packages() {
-    postgres_server_present || need_package postgresql "the system of record"
+    check_postgres
     has protoc || need_package protobuf-compiler "the Temporal SDK compiles its protocol with it"
     [ -f /usr/include/google/protobuf/duration.proto ] || ! has apt-get || need_package libprotobuf-dev "protoc's own files"
     has cc || need_package build-essential "C compiler and linker"
     if [ "${WITH_TEST_TOOLS:-}" = 1 ]; then
+        has curl || need_package curl "the examples of README and docs/api.md, which run as printed"
+        has jq || need_package jq "the examples of docs/api.md, which run as printed"
         has python3 || need_package python3 "the tests run third-party clients"
         python3 -c 'import venv, ensurepip' 2>/dev/null || need_package python3-venv "the tests run simple-salesforce and jsforce from a venv"
     fi

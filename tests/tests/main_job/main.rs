@@ -3,6 +3,7 @@
 mod consent;
 mod durability;
 mod exactly_once;
+mod examples;
 mod journey;
 mod parity;
 mod traces;
