@@ -78,6 +78,17 @@ install_packages() {
     fi
 }
 
+# Cargo takes a crate for built when its sources are older than what was built, also when that was another checkout's. The build
+# directory is shared, so that a fresh clone need not build the dependencies again; our own crates are built anew in each.
+claim_build_directory() {
+    local target=${CARGO_TARGET_DIR:-target}
+    mkdir -p "$target"
+    if [ "$(cat "$target/checkout" 2>/dev/null)" != "$PWD" ]; then
+        rm -rf "$target"/*/.fingerprint/leadline-*
+        pwd >"$target/checkout"
+    fi
+}
+
 check_toolchains
 check_packages
 install_packages
@@ -85,3 +96,4 @@ if [ ${#missing_packages[@]} -ne 0 ] || [ ${#missing_programs[@]} -ne 0 ]; then
     exit 1
 fi
 temporal-dev/build.sh
+claim_build_directory
