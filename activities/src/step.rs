@@ -187,8 +187,8 @@ impl Services {
         body: impl Future<Output = Result<R, Failure>> + Send,
     ) -> Result<R, ActivityError> {
         let info = ctx.info();
-        let workflow = info.workflow_id.as_deref().unwrap_or_default();
-        let span = tracing::info_span!("step", otel.name = %info.activity_type, step = %info.activity_type, workflow, attempt = info.attempt);
+        let (step, workflow) = (info.activity_type.as_str(), info.workflow_id.as_deref().unwrap_or_default());
+        let span = tracing::info_span!("step", otel.name = step, step, workflow, attempt = info.attempt);
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
         let mut body = pin!(AssertUnwindSafe(body.instrument(span.clone())).catch_unwind());
         let mut ticks = tokio::time::interval(beat);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::calibration::Calibrator;
 use crate::definition::PredictionDefinition;
-use crate::encoder::{Encoder, Encoding, FieldEncoder};
+use crate::encoder::{Encoder, FieldEncoder};
 use crate::error::LearningError;
 use crate::frame::Frame;
 use crate::logistic::Logistic;
@@ -66,7 +66,8 @@ pub struct Reason {
     /// API name.
     pub field: String,
     pub label: String,
-    /// The field's value as a person reads it; of prose, of which the model sees the length only, the length.
+    /// The field's value as a person reads it; of prose, of which the model sees the length only, the length, and of an
+    /// identifier whether it is filled.
     pub value: String,
     /// Log-odds.
     pub contribution: f64,
@@ -171,11 +172,10 @@ impl Artifact {
             let end = start + encoding.width();
             let contribution = contributions[start..end].iter().sum();
             let cell = Cell::from_value(&field.name, field.field_type, record.get(&field.name))?;
-            let seen = if *encoding == Encoding::Length { cell.without_content() } else { cell };
             reasons.push(Reason {
                 field: field.name.clone(),
                 label: field.label.clone(),
-                value: seen.display(),
+                value: encoding.display(cell),
                 contribution,
                 direction: Direction::of(contribution),
             });

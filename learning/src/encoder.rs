@@ -13,7 +13,8 @@
 //! - a text with many levels becomes its smoothed target log-odds, computed out of fold for the training rows (Micci-Barreca,
 //!   2001; out of fold as in Prokhorenkova et al., 2018, so that the level's own label is not read back), and the logarithm
 //!   of its frequency; an unseen level has the base rate's log-odds and frequency zero;
-//! - prose becomes its length.
+//! - prose becomes its length;
+//! - an identifier (an e-mail address, a telephone number) says only whether it is filled.
 
 use leadline_domain::value::{Field, FieldType, ObjectSchema};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub enum Encoding {
     },
     /// The length of a text in characters.
     Length,
+    /// 1 where the field is filled, 0 where it is empty.
+    Presence,
 }
 
 /// What a column holds, as far as a linear model must know it.
@@ -76,7 +79,7 @@ pub enum ColumnKind {
 impl Encoding {
     pub fn width(&self) -> usize {
         match self {
-            Self::Number | Self::Boolean | Self::Levels { .. } | Self::Length => 1,
+            Self::Number | Self::Boolean | Self::Levels { .. } | Self::Length | Self::Presence => 1,
             Self::Target { .. } => 2,
             Self::Day { .. } | Self::Season => 3,
             Self::Instant { .. } => 4,
@@ -93,6 +96,7 @@ impl Encoding {
     /// Writes the columns of `cell`. `false` when the cell is not of a kind that this encoding reads.
     fn encode(&self, cell: Cell<'_>, into: &mut [f64]) -> bool {
         match (self, cell) {
+            (Self::Presence, cell) => into[0] = f64::from(u8::from(cell != Cell::Null)),
             (Self::Target { unseen, .. }, Cell::Null) => into.copy_from_slice(&[*unseen, f64::NAN]),
             (_, Cell::Null) => into.fill(f64::NAN),
             (Self::Number, Cell::Number(n)) => into[0] = n,
@@ -285,6 +289,17 @@ impl Encoding {
             Self::Levels { levels, .. } => format!("{} levels, ranked by target rate", levels.len()),
             Self::Target { levels, .. } => format!("{} levels, target rate and frequency", levels.len()),
             Self::Length => "length of the text".to_owned(),
+            Self::Presence => "whether it is filled".to_owned(),
+        }
+    }
+
+    /// A cell as a person reads it, without what this encoding does not look at.
+    pub fn display(&self, cell: Cell<'_>) -> String {
+        match (self, cell) {
+            (Self::Presence, Cell::Null) => "empty".to_owned(),
+            (Self::Presence, _) => "filled".to_owned(),
+            (Self::Length, cell) => cell.without_content().display(),
+            (_, cell) => cell.display(),
         }
     }
 }

@@ -9,13 +9,20 @@ use std::collections::HashMap;
 use leadline_domain::value::{Field, FieldType, ObjectSchema, Value};
 
 use crate::error::LearningError;
-use crate::record::{Cell, length};
+use crate::record::{Cell, is_prose, length};
 
 /// A text column with more distinct values than this keeps only their lengths: it is prose or an identifier, and its
 /// dictionary would cost more memory than the rest of the frame.
 const MAX_LEVELS: usize = 65_536;
-/// A value longer than any picklist entry (255 characters in Salesforce) makes its column prose.
+/// A value longer than any picklist entry (255 characters in Salesforce) makes its column give up its content.
 const MAX_LEVEL_BYTES: usize = 1_024;
+
+/// Why the content of a text column was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    TooManyValues,
+    TooLongValue,
+}
 
 const NULL_CODE: u32 = u32::MAX;
 const NULL_DAY: i32 = i32::MIN;
@@ -33,8 +40,14 @@ pub(crate) enum Column {
         codes: Vec<u32>,
         levels: Vec<Box<str>>,
     },
-    /// Lengths in characters of texts whose content was not kept.
-    Lengths(Vec<u32>),
+    /// Of texts whose content was not kept.
+    Lengths {
+        /// In characters.
+        lengths: Vec<u32>,
+        /// How many of the values are prose.
+        prose: u64,
+        why: GivenUp,
+    },
     Day(Vec<i32>),
     Instant(Vec<i64>),
 }
@@ -70,8 +83,8 @@ impl Frame {
             Column::Boolean(values) if values[row] == NULL_BOOLEAN => Cell::Null,
             Column::Boolean(values) => Cell::Boolean(values[row] == 1),
             Column::Text { codes, levels } => levels.get(codes[row] as usize).map_or(Cell::Null, |level| Cell::Text(level)),
-            Column::Lengths(lengths) if lengths[row] == NULL_CODE => Cell::Null,
-            Column::Lengths(lengths) => Cell::Length(lengths[row]),
+            Column::Lengths { lengths, .. } if lengths[row] == NULL_CODE => Cell::Null,
+            Column::Lengths { lengths, .. } => Cell::Length(lengths[row]),
             Column::Day(days) if days[row] == NULL_DAY => Cell::Null,
             Column::Day(days) => Cell::Day(days[row]),
             Column::Instant(instants) if instants[row] == NULL_INSTANT => Cell::Null,
@@ -88,7 +101,28 @@ impl Frame {
     }
 
     pub(crate) fn keeps_content(&self, column: usize) -> bool {
-        !matches!(self.columns[column], Column::Lengths(_))
+        self.given_up(column).is_none()
+    }
+
+    pub(crate) fn given_up(&self, column: usize) -> Option<GivenUp> {
+        match &self.columns[column] {
+            Column::Lengths { why, .. } => Some(*why),
+            _ => None,
+        }
+    }
+
+    /// The share of the filled cells of a text column that hold prose, over all rows.
+    pub(crate) fn prose_share(&self, column: usize) -> f64 {
+        let (prose, filled) = match &self.columns[column] {
+            Column::Text { codes, levels } => {
+                let is_prose: Vec<bool> = levels.iter().map(|level| is_prose(level)).collect();
+                let filled = || codes.iter().filter_map(|&code| is_prose.get(code as usize));
+                (filled().filter(|&&prose| prose).count() as u64, filled().count())
+            }
+            Column::Lengths { lengths, prose, .. } => (*prose, lengths.iter().filter(|&&l| l != NULL_CODE).count()),
+            _ => (0, 0),
+        };
+        prose as f64 / filled.max(1) as f64
     }
 }
 
@@ -98,7 +132,9 @@ struct TextColumn {
     /// Byte-wise distinct values, and their codes in order of arrival.
     lookup: HashMap<Box<str>, u32>,
     /// Set once the content is given up; `codes` then holds lengths.
-    lengths_only: bool,
+    given_up: Option<GivenUp>,
+    /// Values of prose, counted from then on.
+    prose: u64,
 }
 
 impl TextColumn {
@@ -107,11 +143,11 @@ impl TextColumn {
             self.codes.push(NULL_CODE);
             return;
         };
-        if !self.lengths_only && text.len() > MAX_LEVEL_BYTES {
-            self.give_up_content();
+        if self.given_up.is_none() && text.len() > MAX_LEVEL_BYTES {
+            self.give_up_content(GivenUp::TooLongValue);
         }
-        if self.lengths_only {
-            self.codes.push(length(text));
+        if self.given_up.is_some() {
+            self.push_length(text);
             return;
         }
         if let Some(&code) = self.lookup.get(text) {
@@ -119,8 +155,8 @@ impl TextColumn {
             return;
         }
         if self.lookup.len() == MAX_LEVELS {
-            self.give_up_content();
-            self.codes.push(length(text));
+            self.give_up_content(GivenUp::TooManyValues);
+            self.push_length(text);
             return;
         }
         let code = self.lookup.len() as u32;
@@ -128,22 +164,29 @@ impl TextColumn {
         self.codes.push(code);
     }
 
-    fn give_up_content(&mut self) {
-        let mut lengths = vec![0; self.lookup.len()];
+    fn push_length(&mut self, text: &str) {
+        self.codes.push(length(text));
+        self.prose += u64::from(is_prose(text));
+    }
+
+    fn give_up_content(&mut self, why: GivenUp) {
+        let mut levels = vec![(0, false); self.lookup.len()];
         for (text, code) in self.lookup.drain() {
-            lengths[code as usize] = length(&text);
+            levels[code as usize] = (length(&text), is_prose(&text));
         }
         for code in &mut self.codes {
-            *code = lengths.get(*code as usize).copied().unwrap_or(NULL_CODE);
+            let (length, is_prose) = levels.get(*code as usize).copied().unwrap_or((NULL_CODE, false));
+            *code = length;
+            self.prose += u64::from(is_prose);
         }
         self.lookup.shrink_to_fit();
-        self.lengths_only = true;
+        self.given_up = Some(why);
     }
 
     fn finish(self, order: &[u32]) -> Column {
         let codes = permuted(&self.codes, order);
-        if self.lengths_only {
-            return Column::Lengths(codes);
+        if let Some(why) = self.given_up {
+            return Column::Lengths { lengths: codes, prose: self.prose, why };
         }
         let mut levels: Vec<(Box<str>, u32)> = self.lookup.into_iter().collect();
         levels.sort_unstable();

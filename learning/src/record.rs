@@ -81,6 +81,12 @@ pub(crate) fn length(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX - 1)
 }
 
+/// Whether a text says something in words: two of them at least, each with a letter. An e-mail address, a URL, a key or a
+/// telephone number, with blanks or without, is none.
+pub(crate) fn is_prose(text: &str) -> bool {
+    text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).nth(1).is_some()
+}
+
 pub(crate) fn date(day: i32) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(day.checked_add(EPOCH_DAY)?)
 }

@@ -1,9 +1,8 @@
 //! How fields and scores were distributed when the model was trained, for later drift checks.
 
-use leadline_domain::value::Field;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Encoder, is_text};
+use crate::encoder::{Encoder, Encoding, FieldEncoder};
 use crate::error::LearningError;
 use crate::frame::Frame;
 use crate::leaks::quantile_cuts;
@@ -35,7 +34,7 @@ pub enum Distribution {
     /// `counts[i]` values lie at or above `cuts[i - 1]` and below `cuts[i]`. Booleans are 0 and 1, dates days and instants
     /// milliseconds since 1970-01-01, prose its length.
     Numbers { cuts: Vec<f64>, counts: Vec<u64> },
-    /// The most frequent levels, and how many rows have another.
+    /// The most frequent levels, and how many rows have another; of an identifier `empty` and `filled`.
     Levels { levels: Vec<(Box<str>, u64)>, others: u64 },
 }
 
@@ -48,30 +47,47 @@ impl Distribution {
         Self::Numbers { cuts, counts }
     }
 
-    fn of_levels(codes: &[u32], levels: &[Box<str>], rows: &[u32]) -> Self {
-        let mut counts: Vec<(usize, u64)> = (0..levels.len()).map(|code| (code, 0)).collect();
-        for &row in rows {
-            if let Some(count) = counts.get_mut(codes[row as usize] as usize) {
-                count.1 += 1;
+    /// Counts the levels that the encoding `knows`; a rarer one may name a single person, and is not stored.
+    fn of_levels<'a>(knows: &[Box<str>], cells: impl Iterator<Item = &'a str>) -> Self {
+        let mut counts: Vec<(usize, u64)> = (0..knows.len()).map(|level| (level, 0)).collect();
+        let mut others = 0;
+        for text in cells {
+            match knows.binary_search_by(|level| level.as_ref().cmp(text)) {
+                Ok(level) => counts[level].1 += 1,
+                Err(_) => others += 1,
             }
         }
         counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        let others = counts.iter().skip(NAMED_LEVELS).map(|(_, count)| count).sum();
+        others += counts.iter().skip(NAMED_LEVELS).map(|(_, count)| count).sum::<u64>();
         let named = counts.into_iter().take(NAMED_LEVELS).filter(|(_, count)| *count > 0);
-        Self::Levels { levels: named.map(|(code, count)| (levels[code].clone(), count)).collect(), others }
+        Self::Levels { levels: named.map(|(level, count)| (knows[level].clone(), count)).collect(), others }
     }
 }
 
 impl FieldReference {
-    fn of(frame: &Frame, column: usize, field: &Field, rows: &[u32]) -> Self {
-        let number = |&row: &u32| frame.cell(column, row as usize).number();
-        let is_null = |row: &&u32| frame.cell(column, **row as usize) == Cell::Null;
-        let distribution = match frame.levels(column).filter(|_| is_text(field.field_type)) {
-            Some((codes, levels)) => Distribution::of_levels(codes, levels, rows),
-            None => Distribution::of_numbers(&rows.iter().filter_map(number).collect::<Vec<_>>()),
+    fn of(frame: &Frame, column: usize, encoder: &FieldEncoder, rows: &[u32]) -> Self {
+        let cells = || rows.iter().map(|&row| frame.cell(column, row as usize));
+        let nulls = cells().filter(|cell| *cell == Cell::Null).count() as u64;
+        let distribution = match &encoder.encoding {
+            Encoding::Levels { levels, .. } | Encoding::Target { levels, .. } => {
+                let text = |cell| if let Cell::Text(text) = cell { Some(text) } else { None };
+                Distribution::of_levels(levels, cells().filter_map(text))
+            }
+            Encoding::Presence => {
+                let counts = [("empty", nulls), ("filled", rows.len() as u64 - nulls)];
+                Distribution::Levels { levels: counts.map(|(level, count)| (level.into(), count)).to_vec(), others: 0 }
+            }
+            Encoding::Number
+            | Encoding::Boolean
+            | Encoding::Day { .. }
+            | Encoding::Instant { .. }
+            | Encoding::Season
+            | Encoding::Length => {
+                let number = |cell: Cell<'_>| cell.without_content().number();
+                Distribution::of_numbers(&cells().filter_map(number).collect::<Vec<_>>())
+            }
         };
-        let nulls = rows.iter().filter(is_null).count() as u64;
-        Self { field: field.name.clone(), rows: rows.len() as u64, nulls, distribution }
+        Self { field: encoder.field.name.clone(), rows: rows.len() as u64, nulls, distribution }
     }
 }
 
@@ -79,8 +95,7 @@ impl Reference {
     /// # Errors
     /// [`LearningError::SchemaMismatch`] when `frame` is not the one that `encoder` was fitted on.
     pub fn of(frame: &Frame, encoder: &Encoder, rows: &[u32], probabilities: &[f64]) -> Result<Self, LearningError> {
-        let field =
-            |f: &crate::encoder::FieldEncoder| Ok(FieldReference::of(frame, f.column_in(frame.schema())?, &f.field, rows));
+        let field = |f: &FieldEncoder| Ok(FieldReference::of(frame, f.column_in(frame.schema())?, f, rows));
         let fields = encoder.fields.iter().map(field).collect::<Result<Vec<_>, LearningError>>()?;
         Ok(Self { fields, score: Distribution::of_numbers(probabilities) })
     }

@@ -1,9 +1,9 @@
 //! Fitting the encoder on training rows, and deciding what form a field takes.
 
-use leadline_domain::value::{Field, FieldType};
+use leadline_domain::value::FieldType;
 
 use super::{DAY_MS, Encoder, Encoding, FieldEncoder, encode_column, is_text};
-use crate::frame::Frame;
+use crate::frame::{Frame, GivenUp};
 use crate::matrix::Matrix;
 use crate::population::{FOLDS, Sample};
 use crate::record::Cell;
@@ -15,6 +15,8 @@ const MAX_RANKED_LEVELS: usize = 40;
 const MIN_LEVEL_ROWS: u32 = 5;
 /// A text column whose values repeat less often than this on average is an identifier or prose.
 const MIN_MEAN_REPEATS: f64 = 2.0;
+/// Prose if at least this share of its values is made of words, else an identifier.
+const MIN_PROSE_SHARE: f64 = 0.5;
 /// Pseudo-rows with the base rate that smooth a level's target rate (the m-estimate of Cestnik, 1990).
 const SMOOTHING_ROWS: f64 = 20.0;
 
@@ -25,6 +27,7 @@ pub enum FeatureForm {
     Ranked,
     TargetStatistics,
     Length,
+    Presence,
     /// A date without its day count.
     Season,
     /// The reason, for the model card.
@@ -45,7 +48,7 @@ pub fn form_of(frame: &Frame, column: usize, rows: &[u32]) -> FeatureForm {
         return if constant { FeatureForm::Unusable("the same in every training row") } else { FeatureForm::Plain };
     }
     let Some((codes, levels)) = frame.levels(column) else {
-        return prose(field, "more distinct values than can be learnt from");
+        return unique_text(frame, column, present < rows.len());
     };
     let mut counts = vec![0_u32; levels.len()];
     for &row in rows {
@@ -59,9 +62,12 @@ pub fn form_of(frame: &Frame, column: usize, rows: &[u32]) -> FeatureForm {
     }
     let repeats = present as f64 / distinct as f64;
     if distinct > MAX_RANKED_LEVELS && repeats < MIN_MEAN_REPEATS {
-        return prose(field, "nearly one value for each row");
+        return unique_text(frame, column, present < rows.len());
     }
     let frequent = counts.iter().filter(|&&c| c >= MIN_LEVEL_ROWS).count();
+    if frequent == 0 {
+        return FeatureForm::Unusable("no value occurs often enough");
+    }
     if frequent > MAX_RANKED_LEVELS || distinct > 4 * MAX_RANKED_LEVELS {
         FeatureForm::TargetStatistics
     } else {
@@ -69,8 +75,16 @@ pub fn form_of(frame: &Frame, column: usize, rows: &[u32]) -> FeatureForm {
     }
 }
 
-fn prose(field: &Field, reason: &'static str) -> FeatureForm {
-    if field.field_type == FieldType::Text { FeatureForm::Length } else { FeatureForm::Unusable(reason) }
+/// The form of a text with nearly one value for each row, or whose content was not kept.
+fn unique_text(frame: &Frame, column: usize, has_nulls: bool) -> FeatureForm {
+    match (frame.schema().fields[column].field_type, frame.given_up(column)) {
+        (FieldType::Text, _) if frame.prose_share(column) >= MIN_PROSE_SHARE => FeatureForm::Length,
+        (FieldType::Text, _) if has_nulls => FeatureForm::Presence,
+        (FieldType::Text, _) => FeatureForm::Unusable("an identifier"),
+        (_, Some(GivenUp::TooManyValues)) => FeatureForm::Unusable("more distinct values than can be learnt from"),
+        (_, Some(GivenUp::TooLongValue)) => FeatureForm::Unusable("it holds a value longer than any that is learnt from"),
+        (_, None) => FeatureForm::Unusable("nearly one value for each row"),
+    }
 }
 
 impl Encoder {
@@ -103,6 +117,7 @@ fn fit_encoding(frame: &Frame, column: usize, form: FeatureForm, sample: &Sample
         (FeatureForm::Ranked, _) => fit_levels(frame, column, sample, base_rate),
         (FeatureForm::TargetStatistics, _) => fit_target(frame, column, sample, base_rate),
         (FeatureForm::Length, _) => Encoding::Length,
+        (FeatureForm::Presence, _) => Encoding::Presence,
         (FeatureForm::Season, _) => Encoding::Season,
         (_, FieldType::Boolean) => Encoding::Boolean,
         (_, FieldType::Date | FieldType::DateTime) => fit_calendar(frame, column, sample),
@@ -172,7 +187,8 @@ fn fit_target(frame: &Frame, column: usize, sample: &Sample, base_rate: f64) -> 
     }
 }
 
-/// Replaces the target log-odds of the training rows by those from the rows of the other folds.
+/// Replaces the target log-odds of the training rows by those from the rows of the other folds. Rows with a level that the
+/// encoding does not know keep what an unseen level has, as they will when a prediction is wanted.
 fn write_out_of_fold(frame: &Frame, column: usize, sample: &Sample, folds: &[u8], base_rate: f64, into: &mut [f64]) {
     let Some((codes, levels)) = frame.levels(column) else { return };
     let parts = usize::from(FOLDS);
@@ -191,6 +207,9 @@ fn write_out_of_fold(frame: &Frame, column: usize, sample: &Sample, folds: &[u8]
         let Some(at) = place(i) else { continue };
         let level = &counts[at - at % parts..][..parts];
         let (rows, positives) = level.iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        if rows < f64::from(MIN_LEVEL_ROWS) {
+            continue;
+        }
         let (others, other_positives) = (rows - counts[at].0, positives - counts[at].1);
         *value = log_odds(smoothed_rate(others, other_positives, base_rate));
     }

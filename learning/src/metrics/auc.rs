@@ -21,14 +21,24 @@ pub fn auc(scores: &[f64], labels: &[f64]) -> f64 {
     group_auc(scores.iter().zip(labels).map(|(&score, &label)| (score, label, 1.0 - label)).collect())
 }
 
-/// The AUC with DeLong's 95 % interval, formed on the logit scale so that it stays inside (0, 1).
+/// The AUC with DeLong's 95 % interval, formed on the logit scale so that it stays inside (0, 1). Where every pair is ordered
+/// alike the variance is zero, and the bound is the share of rows of the rarer class that could be ordered otherwise without
+/// one being found with a probability of 2.5 %.
 pub fn auc_with_interval(scores: &[f64], labels: &[f64]) -> Estimate {
     let placements = Placements::of(scores, labels);
     let value = placements.auc;
     let variance = covariance(&placements.positives, &placements.positives) / placements.positives.len().max(1) as f64
         + covariance(&placements.negatives, &placements.negatives) / placements.negatives.len().max(1) as f64;
-    if value <= 0.0 || value >= 1.0 || placements.positives.is_empty() || placements.negatives.is_empty() {
+    let rarer = placements.positives.len().min(placements.negatives.len());
+    if rarer == 0 {
         return Estimate { value, lower: 0.0, upper: 1.0 };
+    }
+    let alike = 0.025_f64.powf(1.0 / rarer as f64);
+    if value >= 1.0 {
+        return Estimate { value, lower: alike, upper: 1.0 };
+    }
+    if value <= 0.0 {
+        return Estimate { value, lower: 0.0, upper: 1.0 - alike };
     }
     let half = Z95 * variance.sqrt() / (value * (1.0 - value));
     let logit = (value / (1.0 - value)).ln();

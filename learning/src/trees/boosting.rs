@@ -82,12 +82,14 @@ pub fn fit_trees(
         .map(|(m, labels, _)| vec![(ForustMatrix::new(&m.values, m.rows, m.columns), labels, validation_weights.as_slice())]);
     booster.fit(&data, labels, &weights, evaluation).map_err(refused)?;
     let validation_loss = booster.evaluation_history.as_ref().map(|h| h.data.clone()).unwrap_or_default();
-    let trees = booster.trees.iter().map(copy_tree).collect();
+    let has_missing: Vec<bool> = (0..matrix.columns).map(|c| matrix.column(c).iter().any(|v| v.is_nan())).collect();
+    let trees = booster.trees.iter().map(|tree| copy_tree(tree, &has_missing)).collect();
     Ok(Boosted { ensemble: Ensemble { base: booster.base_score, trees }, validation_loss })
 }
 
-/// The share of weight is kept inside (0, 1), where the explanation divides by it.
-fn copy_tree(tree: &forust_ml::tree::Tree) -> Tree {
+/// The share of weight is kept inside (0, 1), where the explanation divides by it. A column without missing values has taught
+/// nothing about them, and forust sends them to the right, as if they were large: they go where most rows went.
+fn copy_tree(tree: &forust_ml::tree::Tree, has_missing: &[bool]) -> Tree {
     const MARGIN: f64 = 1e-6;
     let left_share = |left: usize, right: usize| {
         let (left, right) = (f64::from(tree.nodes[left].hessian_sum), f64::from(tree.nodes[right].hessian_sum));
@@ -97,13 +99,15 @@ fn copy_tree(tree: &forust_ml::tree::Tree) -> Tree {
         if n.is_leaf {
             return Node { feature: LEAF, value: f64::from(n.weight_value), ..Node::BLANK };
         }
+        let left_share = left_share(n.left_child, n.right_child);
+        let missing_left = if has_missing[n.split_feature] { n.missing_node == n.left_child } else { left_share >= 0.5 };
         Node {
             feature: n.split_feature as u32,
             left: n.left_child as u32,
             right: n.right_child as u32,
-            missing_left: n.missing_node == n.left_child,
+            missing_left,
             threshold: n.split_value,
-            left_share: left_share(n.left_child, n.right_child),
+            left_share,
             value: 0.0,
         }
     });

@@ -44,9 +44,9 @@ fn each_field_takes_the_form_that_its_values_allow() {
     assert!(matches!(encoding(&encoder, "LeadSource"), Encoding::Levels { levels, .. } if levels.len() == 5));
     assert!(matches!(encoding(&encoder, "OwnerId"), Encoding::Target { .. }));
     assert!(matches!(encoding(&encoder, "Campaign__c"), Encoding::Target { .. }));
-    assert!(matches!(encoding(&encoder, "Email"), Encoding::Length), "a text with one value a row is read by its length");
     assert!(matches!(encoding(&encoder, "FirstContact__c"), Encoding::Day { .. }));
     let absent = |field: &str| encoder.fields.iter().all(|f| f.field.name != field);
+    assert!(absent("Email"), "an identifier that every row has is no feature");
     assert!(absent("Account_Ref__c"), "a reference with one value a row is no feature");
     assert!(absent("Leadline_Score__c"), "an empty field is no feature");
 }
@@ -112,4 +112,46 @@ fn prose_gives_up_its_content_but_not_its_length() {
     let column = frame.schema().position("Email").unwrap();
     assert_eq!(frame.cell(column, 2).display(), "text of 3 characters");
     assert_eq!(frame.cell(column, 39).display(), "text of 131072 characters");
+}
+
+#[test]
+fn a_unique_text_is_read_by_its_length_if_it_is_prose_and_by_its_presence_if_it_is_an_identifier() {
+    let text = |with: &'static str| move |i: usize| Value::Text(with.replace('#', &i.to_string()));
+    let form = |value: &dyn Fn(usize) -> Value, long: bool| {
+        let leads = Leads::generate(600, 7).with("Email", |i, _| match i {
+            0 if long => Value::Text("word ".repeat(500)),
+            i if i % 10 == 0 => Value::Null,
+            i => value(i),
+        });
+        let frame = leads.frame();
+        let rows: Vec<u32> = (0..600).collect();
+        form_of(&frame, frame.schema().position("Email").unwrap(), &rows)
+    };
+    for long in [false, true] {
+        for identifier in ["person#@example.org", "+1 (415) 555 #", "https://example.org/#"] {
+            assert_eq!(form(&text(identifier), long), FeatureForm::Presence, "{identifier}");
+        }
+        assert_eq!(form(&text("asked about offer # twice"), long), FeatureForm::Length);
+    }
+}
+
+#[test]
+fn a_rare_level_is_encoded_in_training_as_it_will_be_when_a_prediction_is_wanted() {
+    // Fifty campaigns with many rows each, and many with two.
+    let campaign = |i: usize| if i.is_multiple_of(4) { format!("small {}", i / 8) } else { format!("large {}", i % 50) };
+    let leads = Leads::generate(1_500, 8).with("Campaign__c", |i, _| Value::Text(campaign(i)));
+    let frame = leads.frame();
+    let (population, encoder, matrix) = fitted(&frame);
+    let Encoding::Target { levels, unseen, .. } = encoding(&encoder, "Campaign__c") else { panic!("{encoder:?}") };
+    let place = encoder.fields.iter().take_while(|f| f.field.name != "Campaign__c").map(|f| f.encoding.width()).sum::<usize>();
+    let column = frame.schema().position("Campaign__c").unwrap();
+    let rare = |row: u32| !levels.iter().any(|level| **level == *frame.cell(column, row as usize).display());
+    let rows = population.training.rows.iter().zip(matrix.column(place)).filter(|(row, _)| rare(**row));
+    let odds: Vec<f64> = rows.map(|(_, odds)| *odds).collect();
+    assert!(odds.len() > 50 && odds.iter().all(|o| o == unseen), "{} rare rows", odds.len());
+
+    let scattered = Leads::generate(300, 9).with("Campaign__c", |i, _| Value::Text(format!("campaign {}", i / 3)));
+    let frame = scattered.frame();
+    let rows: Vec<u32> = (0..300).collect();
+    assert!(matches!(form_of(&frame, column, &rows), FeatureForm::Unusable(_)), "no level occurs often enough");
 }

@@ -98,3 +98,38 @@ fn honest_fields_are_left_alone_however_many_values_they_have() {
         assert!(auc < 0.56, "{noise} has thousands of values and no signal: {auc}");
     }
 }
+
+#[test]
+fn a_rare_outcome_makes_no_field_with_nulls_a_leak() {
+    // 0.5 % convert, whatever the fields say; a group of rows has 99.5 % negatives without knowing anything.
+    let rare = |i: usize| i.wrapping_mul(2_654_435_761) % 200 == 0;
+    let leads = Leads::generate(20_000, 15).with("IsConverted", |i, _| Value::Boolean(rare(i)));
+    let leads = leads.with("Conversion_Path__c", |_, _| Value::Null);
+    let (_, choices) = choose(&leads.frame(), &PredictionDefinition::lead_conversion());
+    assert_eq!(choices.leaks, [], "honest fields");
+
+    let reason = |i: usize| !rare(i) && i % 2 == 0;
+    let leads = leads.with("Region__c", |i, _| if reason(i) { Value::Text("lost".to_owned()) } else { Value::Null });
+    let (_, choices) = choose(&leads.frame(), &PredictionDefinition::lead_conversion());
+    assert_eq!(excluded_by(&choices, "Region__c"), Some(ExcludedBy::LeakCheck), "filled for half of the lost, and no other");
+}
+
+#[test]
+fn a_box_that_is_ticked_or_an_amount_that_is_entered_with_the_outcome_is_excluded() {
+    let plain = Leads::generate(3_000, 16);
+    let frame = plain.frame();
+    let late = |i: usize| frame.cell(1, i).display() == "true" && i % 5 < 2;
+    let leads = plain
+        .with("HasBudget__c", |i, _| Value::Boolean(late(i)))
+        .with("NumberOfEmployees", |i, _| Value::Number(if late(i) { i as f64 } else { 0.0 }));
+    let (leaks, choices) = choose(&leads.frame(), &PredictionDefinition::lead_conversion());
+    for field in ["HasBudget__c", "NumberOfEmployees"] {
+        let auc = leaks.iter().find(|c| c.field == field).unwrap().single_field_auc;
+        assert!(auc < 0.75, "its AUC alone would not give it away: {auc}");
+        assert_eq!(excluded_by(&choices, field), Some(ExcludedBy::LeakCheck), "{field}");
+    }
+    let converted = |i: usize| frame.cell(1, i).display() == "true";
+    let unwilling = leads.with("HasBudget__c", |i, _| Value::Boolean(!converted(i) && i % 7 == 0));
+    let (_, choices) = choose(&unwilling.frame(), &PredictionDefinition::lead_conversion());
+    assert_eq!(excluded_by(&choices, "HasBudget__c"), None, "a wish such as not to be called is known beforehand");
+}

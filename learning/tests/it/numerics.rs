@@ -23,15 +23,16 @@ const DEEP: TreeParameters = TreeParameters {
     column_sample: 1.0,
 };
 
-/// Five columns with interactions and missing values; the outcome follows from them with noise.
-fn sample(rows: usize, seed: u64) -> (Matrix, Vec<f64>) {
+/// At least five columns, the first with interactions and missing values; the outcome follows from them with noise.
+fn sample(rows: usize, columns: usize, seed: u64) -> (Matrix, Vec<f64>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matrix = Matrix { values: Vec::new(), rows, columns: 5 };
-    matrix.values = (0..rows * 5).map(|_| rng.random_range(-2.0..2.0)).collect();
+    let mut matrix = Matrix { values: Vec::new(), rows, columns };
+    matrix.values = (0..rows * columns).map(|_| rng.random_range(-2.0..2.0)).collect();
     let labels = (0..rows)
         .map(|i| {
             let at = |column: usize| matrix.values[column * rows + i];
-            let odds = 1.5 * at(0) * at(1) + at(2) - 0.5 * at(3).abs();
+            let others: f64 = (5..columns).map(|column| 0.7 * at(column)).product();
+            let odds = 1.5 * at(0) * at(1) + at(2) - 0.5 * at(3).abs() + if columns > 5 { others } else { 0.0 };
             f64::from(u8::from(rng.random_range(0.0..1.0) < sigmoid(odds)))
         })
         .collect();
@@ -63,39 +64,66 @@ impl PlainTree {
     }
 }
 
-/// Shapley values by their definition, over all coalitions of five columns.
+/// The columns on the path with the most different ones.
+fn most_columns(tree: &PlainTree, node: usize, above: u32) -> u32 {
+    let number = |list: &str| tree.0[list][node].as_f64().unwrap();
+    if number("feature") < 0.0 {
+        return above.count_ones();
+    }
+    let path = above | 1 << number("feature") as u32;
+    ["left", "right"].map(|side| most_columns(tree, number(side) as usize, path)).into_iter().max().unwrap()
+}
+
+/// Shapley values by their definition, over all coalitions of columns.
 fn brute_force(trees: &[PlainTree], row: &[f64]) -> Vec<f64> {
-    let game: Vec<f64> = (0..32).map(|known| trees.iter().map(|tree| tree.expect(row, known, 0)).sum()).collect();
-    // |S|! (4 - |S|)! / 5!
-    let weight = [1.0 / 5.0, 1.0 / 20.0, 1.0 / 30.0, 1.0 / 20.0, 1.0 / 5.0];
+    let columns = row.len() as u32;
+    let game: Vec<f64> = (0..1 << columns).map(|known| trees.iter().map(|tree| tree.expect(row, known, 0)).sum()).collect();
+    let factorial = |n: u32| (1..=n).map(f64::from).product::<f64>();
+    let weight = |size: u32| factorial(size) * factorial(columns - 1 - size) / factorial(columns);
     let value = |column: u32| -> f64 {
-        let without = (0..32_u32).filter(|s| s >> column & 1 == 0);
-        without.map(|s| weight[s.count_ones() as usize] * (game[(s | 1 << column) as usize] - game[s as usize])).sum()
+        let without = (0..1_u32 << columns).filter(|s| s >> column & 1 == 0);
+        without.map(|s| weight(s.count_ones()) * (game[(s | 1 << column) as usize] - game[s as usize])).sum()
     };
-    (0..5).map(value).collect()
+    (0..columns).map(value).collect()
 }
 
 #[test]
 fn tree_contributions_are_the_shapley_values() {
-    let (matrix, labels) = sample(1_500, 51);
-    let ensemble = fit_trees(&DEEP, 7, &matrix, &labels, None).unwrap().ensemble;
-    let plain: Vec<PlainTree> = ensemble.trees.iter().map(|t| PlainTree(serde_json::to_value(t).unwrap())).collect();
-    let mut row = vec![0.0; 5];
-    for i in 0..60 {
-        matrix.read_row(i, &mut row);
-        let mut found = vec![0.0; 5];
-        ensemble.add_contributions(&row, 1.0, &mut found);
-        for (column, (found, wanted)) in found.iter().zip(brute_force(&plain, &row)).enumerate() {
-            assert!((found - wanted).abs() < 1e-10, "row {i} column {column}: {found} against {wanted}");
+    for (columns, rows) in [(5, 60), (8, 20)] {
+        let (matrix, labels) = sample(1_500, columns, 51);
+        let ensemble = fit_trees(&DEEP, 7, &matrix, &labels, None).unwrap().ensemble;
+        let plain: Vec<PlainTree> = ensemble.trees.iter().map(|t| PlainTree(serde_json::to_value(t).unwrap())).collect();
+        let widest = plain.iter().map(|tree| most_columns(tree, 0, 0)).max().unwrap();
+        assert!(widest as usize >= columns.min(7), "paths of {widest} columns: the quadrature is asked for little");
+        let mut row = vec![0.0; columns];
+        for i in 0..rows {
+            matrix.read_row(i, &mut row);
+            let mut found = vec![0.0; columns];
+            ensemble.add_contributions(&row, 1.0, &mut found);
+            for (column, (found, wanted)) in found.iter().zip(brute_force(&plain, &row)).enumerate() {
+                assert!((found - wanted).abs() < 1e-10, "row {i} column {column}: {found} against {wanted}");
+            }
+            let sum = ensemble.expected() + found.iter().sum::<f64>();
+            assert!((sum - ensemble.margin(&row)).abs() < 1e-10);
         }
-        let sum = ensemble.expected() + found.iter().sum::<f64>();
-        assert!((sum - ensemble.margin(&row)).abs() < 1e-10);
     }
 }
 
 #[test]
+fn a_value_missing_where_none_was_in_training_goes_where_most_rows_went() {
+    let rows = 1_000;
+    // A tenth of the rows lies high, and is positive.
+    let values: Vec<f64> = (0..rows).map(|i| i as f64).collect();
+    let labels: Vec<f64> = (0..rows).map(|i| f64::from(u8::from(i >= 900))).collect();
+    let matrix = Matrix { values, rows, columns: 1 };
+    let ensemble = fit_trees(&TreeParameters { row_sample: 1.0, ..DEEP }, 7, &matrix, &labels, None).unwrap().ensemble;
+    let (missing, low, high) = (ensemble.margin(&[f64::NAN]), ensemble.margin(&[100.0]), ensemble.margin(&[990.0]));
+    assert!((missing - low).abs() < 0.5 && high - low > 3.0, "{missing} is {low}, not {high}");
+}
+
+#[test]
 fn copied_trees_predict_what_the_learner_predicted() {
-    let ((matrix, labels), (other, other_labels)) = (sample(1_500, 52), sample(700, 53));
+    let ((matrix, labels), (other, other_labels)) = (sample(1_500, 5, 52), sample(700, 5, 53));
     let boosted = fit_trees(&DEEP, 7, &matrix, &labels, Some((&other, &other_labels, 100))).unwrap();
     assert_eq!(boosted.validation_loss.len(), boosted.ensemble.trees.len());
     for (i, learner) in boosted.validation_loss.iter().enumerate() {
@@ -166,6 +194,13 @@ fn auc_and_its_interval_agree_with_their_definitions() {
     assert!((interval.lower - sigmoid((mean / (1.0 - mean)).ln() - half)).abs() < 1e-12, "{interval:?}");
     let same = auc_difference(&scores, &scores, &labels).difference;
     assert_eq!((same.value, same.lower, same.upper), (0.0, 0.0, 0.0));
+    let orders = |positive: fn(usize) -> bool| {
+        let labels: Vec<f64> = (0..100).map(|i| f64::from(u8::from(positive(i)))).collect();
+        auc_with_interval(&(0..100).map(|i| i as f64).collect::<Vec<_>>(), &labels)
+    };
+    let (all, none) = (orders(|i| i >= 70), orders(|i| i < 70));
+    assert!(all.lower > 0.88 && all.lower < 0.89 && all.upper == 1.0, "thirty of thirty: 0.025^(1/30), {all:?}");
+    assert!((none.upper - (1.0 - all.lower)).abs() < 1e-12 && none.lower == 0.0, "{none:?}");
     assert_eq!(auc(&[0.3, 0.3], &[1.0, 0.0]), 0.5);
     assert_eq!(auc(&[0.3, 0.4], &[1.0, 1.0]), 0.5, "without a negative there is nothing to order");
 }
