@@ -122,8 +122,8 @@ fn the_card_tells_the_whole_story_and_its_page_is_safe_to_open() {
 #[test]
 fn neither_artifact_nor_card_holds_a_value_that_names_one_person() {
     let leads = Leads::generate(2_500, 42)
-        .with("Email", |i, old| if i % 3 == 0 { Value::Null } else { old.clone() })
-        .with("Campaign__c", |i, old| if i % 90 == 0 { Value::Text(format!("for person{i}")) } else { old.clone() })
+        .with("Email", |i, old| if i.is_multiple_of(3) { Value::Null } else { old.clone() })
+        .with("Campaign__c", |i, old| if i.is_multiple_of(90) { Value::Text(format!("for person{i}")) } else { old.clone() })
         .with("Account_Ref__c", |_, _| Value::Null);
     let Trained { artifact, card } = train(&leads.frame(), &definition(), &small(), None, &silent).unwrap();
     for stored in [String::from_utf8(artifact.to_bytes()).unwrap(), card.to_json().to_string()] {

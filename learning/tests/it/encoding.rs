@@ -120,7 +120,7 @@ fn a_unique_text_is_read_by_its_length_if_it_is_prose_and_by_its_presence_if_it_
     let form = |value: &dyn Fn(usize) -> Value, long: bool| {
         let leads = Leads::generate(600, 7).with("Email", |i, _| match i {
             0 if long => Value::Text("word ".repeat(500)),
-            i if i % 10 == 0 => Value::Null,
+            i if i.is_multiple_of(10) => Value::Null,
             i => value(i),
         });
         let frame = leads.frame();

@@ -102,13 +102,13 @@ fn honest_fields_are_left_alone_however_many_values_they_have() {
 #[test]
 fn a_rare_outcome_makes_no_field_with_nulls_a_leak() {
     // 0.5 % convert, whatever the fields say; a group of rows has 99.5 % negatives without knowing anything.
-    let rare = |i: usize| i.wrapping_mul(2_654_435_761) % 200 == 0;
+    let rare = |i: usize| i.wrapping_mul(2_654_435_761).is_multiple_of(200);
     let leads = Leads::generate(20_000, 15).with("IsConverted", |i, _| Value::Boolean(rare(i)));
     let leads = leads.with("Conversion_Path__c", |_, _| Value::Null);
     let (_, choices) = choose(&leads.frame(), &PredictionDefinition::lead_conversion());
     assert_eq!(choices.leaks, [], "honest fields");
 
-    let reason = |i: usize| !rare(i) && i % 2 == 0;
+    let reason = |i: usize| !rare(i) && i.is_multiple_of(2);
     let leads = leads.with("Region__c", |i, _| if reason(i) { Value::Text("lost".to_owned()) } else { Value::Null });
     let (_, choices) = choose(&leads.frame(), &PredictionDefinition::lead_conversion());
     assert_eq!(excluded_by(&choices, "Region__c"), Some(ExcludedBy::LeakCheck), "filled for half of the lost, and no other");
