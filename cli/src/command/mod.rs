@@ -12,6 +12,7 @@ mod migrate;
 pub mod model;
 mod object_store;
 mod operation;
+mod parking;
 mod postgres;
 pub mod predict;
 mod secrets;
