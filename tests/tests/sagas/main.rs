@@ -3,9 +3,8 @@
 //! Each test has an org, a tenant and task queues of its own; server, database and bucket are shared by the whole binary.
 
 mod exporting;
-mod ground;
 mod onboarding;
+mod parking;
 mod predicting;
-mod scenario;
 mod training;
 mod zombies;
