@@ -231,6 +231,7 @@ impl Services {
         let (step, workflow) = (info.activity_type.as_str(), info.workflow_id.as_deref().unwrap_or_default());
         let span = tracing::info_span!("step", otel.name = step, step, workflow, attempt = info.attempt);
         let fault = self.config.faults.take(step, Some(&operation.operation));
+        let held = fault == Some(FaultKind::Hold);
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
         // On the heap: a body's future is large, and a test build would move it over the stack several times.
         let mut body = Box::pin(AssertUnwindSafe(faulty(fault, work).instrument(span.clone())).catch_unwind());
@@ -247,7 +248,7 @@ impl Services {
                 }
                 () = dropped, if drop_at.is_some() => return Err(ActivityError::cancelled()),
                 _ = ticks.tick() => {
-                    if pulse.is_fresh(self.config.stall_after) {
+                    if !held && pulse.is_fresh(self.config.stall_after) {
                         // Cannot fail for plain JSON; and a lost heartbeat is only a lost heartbeat.
                         let _ = ctx.record_heartbeat(pulse.progress()).await;
                     }

@@ -32,6 +32,7 @@ pub struct Ground {
     pub store_config: StoreConfig,
     /// Sees and may do everything.
     pub owner_url: String,
+    pub lake_config: LakeConfig,
     pub lake: Lake,
     pub keyring_file: PathBuf,
     _runtime: Runtime,
@@ -52,7 +53,7 @@ fn lay() -> Ground {
     let runtime = Runtime::new().expect("a runtime");
     let files = tempfile::Builder::new().prefix("leadline-sagas-").tempdir().expect("a temporary directory").keep();
     let temporal = start_temporal(&files);
-    let (store_config, owner_url, lake) = runtime.block_on(async {
+    let (store_config, owner_url, lake_config, lake) = runtime.block_on(async {
         let passwords = RolePasswords { tenant: "tenant-of-tests".to_owned(), operator: "operator-of-tests".to_owned() };
         let cluster = PrivateCluster::start(&ClusterConfig::disposable()).await.expect("a disposable cluster");
         let owner_url = cluster.ensure_database(DATABASE).await.expect("a database");
@@ -60,8 +61,7 @@ fn lay() -> Ground {
         let store_config = StoreConfig {
             tenant_url: cluster.url("leadline_tenant", &passwords.tenant, DATABASE),
             operator_url: cluster.url("leadline_operator", &passwords.operator, DATABASE),
-            max_connections: 12,
-            acquire_timeout: Duration::from_secs(10),
+            ..Ground::pools()
         };
         let config = embedded::EmbeddedConfig {
             root: files.join("bucket"),
@@ -70,27 +70,43 @@ fn lay() -> Ground {
             secret_key: "secret-of-tests".to_owned(),
         };
         let objects = embedded::serve(config).await.expect("the embedded S3 listens");
-        let lake = Lake::connect(&LakeConfig {
-            endpoint: Some(format!("http://{}", objects.addr()).parse().expect("a URL")),
+        let endpoint = format!("http://{}", objects.addr()).parse().expect("a URL");
+        let lake_config = LakeConfig { endpoint: Some(endpoint), ..Ground::bucket() };
+        let lake = Lake::connect(&lake_config).expect("the lake's settings are complete");
+        lake.ensure_bucket().await.expect("a bucket");
+        // They run until the process ends; the cluster's own guard sees that it ends with us.
+        std::mem::forget(cluster);
+        std::mem::forget(objects);
+        (store_config, owner_url, lake_config, lake)
+    });
+    let keyring_file = files.join("keys.json");
+    Keyring::create(&keyring_file).expect("a new keyring");
+    Ground { temporal, store_config, owner_url, lake_config, lake, keyring_file, _runtime: runtime }
+}
+
+impl Ground {
+    /// How many connections a store has; its addresses are to be filled in.
+    pub fn pools() -> StoreConfig {
+        StoreConfig {
+            tenant_url: String::new(),
+            operator_url: String::new(),
+            max_connections: 12,
+            acquire_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The bucket; its address is to be filled in.
+    pub fn bucket() -> LakeConfig {
+        LakeConfig {
+            endpoint: None,
             region: "us-east-1".to_owned(),
             bucket: "sagas".to_owned(),
             access_key: Some("tests".to_owned()),
             secret_key: Some("secret-of-tests".to_owned()),
             path_style: true,
-        })
-        .expect("the lake's settings are complete");
-        lake.ensure_bucket().await.expect("a bucket");
-        // They run until the process ends; the cluster's own guard sees that it ends with us.
-        std::mem::forget(cluster);
-        std::mem::forget(objects);
-        (store_config, owner_url, lake)
-    });
-    let keyring_file = files.join("keys.json");
-    Keyring::create(&keyring_file).expect("a new keyring");
-    Ground { temporal, store_config, owner_url, lake, keyring_file, _runtime: runtime }
-}
+        }
+    }
 
-impl Ground {
     /// Connections of the caller's own runtime.
     pub async fn store(&self) -> Store {
         Store::connect(&self.store_config).await.expect("the database lets the roles in")

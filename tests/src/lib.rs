@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod collector;
+pub mod crashing;
 pub mod dev_stack;
 pub mod ground;
 pub mod org;

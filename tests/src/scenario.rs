@@ -102,24 +102,7 @@ impl Scenario {
         let state = tempfile::Builder::new().prefix("leadline-org-").tempdir().expect("a temporary directory");
         let simulator = Simulator::start(Config { records, ..Config::new(state.path()) }).await.expect("the simulator listens");
         let tenant = TenantId::random();
-        let steps = StepConfig {
-            page_rows: 100,
-            job_poll: Duration::from_millis(200),
-            apply_rows: 200,
-            first_callback: Duration::from_secs(1),
-            cancel_grace: Duration::from_secs(2),
-            ..StepConfig::default()
-        };
-        let limits = Limits {
-            heartbeat: Duration::from_secs(2),
-            light_attempt: Duration::from_secs(10),
-            light_patience: Duration::from_secs(30),
-            first_retry: Duration::from_millis(50),
-            longest_retry: Duration::from_millis(500),
-            first_round: Duration::from_millis(200),
-            longest_round: Duration::from_secs(1),
-            ..Limits::default()
-        };
+        let (steps, limits) = (steps(), limits());
         let temporal = connect(&ground.temporal).await;
         let mut scenario = Self {
             ground,
@@ -356,7 +339,32 @@ impl Scenario {
     }
 }
 
-fn connection(address: &str) -> ConnectionOptions {
+/// Steps that are quick to look again and to give up.
+pub fn steps() -> StepConfig {
+    StepConfig {
+        page_rows: 100,
+        job_poll: Duration::from_millis(50),
+        apply_rows: 200,
+        first_callback: Duration::from_secs(1),
+        cancel_grace: Duration::from_secs(2),
+        ..StepConfig::default()
+    }
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        heartbeat: Duration::from_secs(2),
+        light_attempt: Duration::from_secs(10),
+        light_patience: Duration::from_secs(30),
+        first_retry: Duration::from_millis(50),
+        longest_retry: Duration::from_millis(500),
+        first_round: Duration::from_millis(200),
+        longest_round: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+pub fn connection(address: &str) -> ConnectionOptions {
     ConnectionOptions::new(format!("http://{address}").parse::<url::Url>().expect("a URL")).build()
 }
 

@@ -7,6 +7,7 @@ use temporalio_client::{
     ClientOptions, ConnectionOptions,
     envconfig::{ConfigError, LoadClientConfigProfileOptions},
 };
+use temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor;
 
 /// How many tasks of a kind a worker takes on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct WorkerConfig {
     /// How long running steps may go on after shutdown was asked for. Then they are cancelled, and go on elsewhere from their
     /// committed cursor.
     pub drain: Duration,
+    /// Further interceptors around each run, within leadline's own.
+    pub interceptors: Vec<WorkflowInterceptorConstructor>,
 }
 
 impl WorkerConfig {
@@ -51,6 +54,7 @@ impl WorkerConfig {
             slots: Slots::default(),
             sticky_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(20),
+            interceptors: Vec::new(),
         }
     }
 

@@ -120,6 +120,9 @@ fn build(
     leadline_activities::register(&mut options, lane, services);
     options.activity_inbound_interceptor(Steps);
     options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| Run::default()));
+    for interceptor in &config.interceptors {
+        options.workflow_interceptor(interceptor.clone());
+    }
     Worker::new(runtime, client.clone(), options).map_err(|e| refused(e.to_string()))
 }
 

@@ -6,6 +6,7 @@ mod acceptance;
 mod errors;
 mod isolation;
 mod model;
+mod parking;
 mod prediction;
 mod reading;
 mod training;

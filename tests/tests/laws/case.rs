@@ -10,6 +10,7 @@ use leadline_tests::{scenario::Scenario, starts::Accepted};
 /// Records of a world that trains: enough for a model that its gates let pass.
 const LEARNABLE: u64 = 6_000;
 const SMALL: u64 = 400;
+const ZOMBIE_LIFE: Duration = Duration::from_secs(120);
 
 /// A world in which one saga can run, again and again.
 pub struct World {
@@ -32,7 +33,12 @@ impl World {
             OperationKind::OnboardTenant => Scenario::new(SMALL).await,
             OperationKind::ExportDataset => Scenario::onboarded(SMALL).await,
             OperationKind::TrainModel | OperationKind::PromoteModel | OperationKind::PredictAsync => {
-                Scenario::onboarded(LEARNABLE).await
+                let mut scenario = Scenario::onboarded(LEARNABLE).await;
+                // It is not the pages that are tried here.
+                (scenario.steps.page_rows, scenario.steps.apply_rows) = (5_000, 5_000);
+                scenario.stop_worker().await;
+                scenario.start_worker();
+                scenario
             }
         };
         let mut world = Self { kind, scenario, models: Vec::new(), record: String::new() };
@@ -59,15 +65,13 @@ impl World {
         }
     }
 
-    /// Lets attempts live on that the server has given up, and sends no heartbeat: what is held is given up soon.
-    pub async fn unwatch(&mut self) {
-        let steps = &mut self.scenario.steps;
-        if steps.stall_after.is_zero() {
-            return;
+    /// Lets attempts live on that the server has given up.
+    pub async fn let_zombies_live(&mut self) {
+        if self.scenario.steps.cancel_grace < ZOMBIE_LIFE {
+            self.scenario.steps.cancel_grace = ZOMBIE_LIFE;
+            self.scenario.stop_worker().await;
+            self.scenario.start_worker();
         }
-        (steps.stall_after, steps.cancel_grace) = (Duration::ZERO, Duration::from_secs(120));
-        self.scenario.stop_worker().await;
-        self.scenario.start_worker();
     }
 
     async fn promoted(&self) -> ModelId {

@@ -37,17 +37,17 @@ fn failure(code: Code) -> Failure {
 }
 
 /// A world that is there when it is needed, and made anew when a success has used it up.
-struct Worlds {
+pub struct Worlds {
     kind: OperationKind,
     world: Option<World>,
 }
 
 impl Worlds {
-    fn of(kind: OperationKind) -> Self {
+    pub fn of(kind: OperationKind) -> Self {
         Self { kind, world: None }
     }
 
-    async fn ready(&mut self) -> &mut World {
+    pub async fn ready(&mut self) -> &mut World {
         if self.world.is_none() {
             let world = World::new(self.kind).await;
             if can_repeat(self.kind) {
@@ -61,7 +61,7 @@ impl Worlds {
         self.world.as_mut().expect("made above")
     }
 
-    async fn run(&mut self, faults: Vec<Fault>) -> Run<'_> {
+    pub async fn run(&mut self, faults: Vec<Fault>) -> Run<'_> {
         let world = self.ready().await;
         world.scenario.steps.faults.set(faults);
         let before = Slate::read(&world.scenario, None).await;
@@ -70,7 +70,7 @@ impl Worlds {
         Run { world, accepted, before }
     }
 
-    async fn succeeded(&mut self) {
+    pub async fn succeeded(&mut self) {
         if !can_repeat(self.kind)
             && let Some(world) = self.world.take()
         {
@@ -78,7 +78,7 @@ impl Worlds {
         }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         if let Some(world) = self.world {
             world.scenario.end().await;
         }
@@ -86,14 +86,14 @@ impl Worlds {
 }
 
 /// One visit.
-struct Run<'w> {
-    world: &'w mut World,
+pub struct Run<'w> {
+    pub world: &'w mut World,
     accepted: Accepted,
     before: Slate,
 }
 
 impl Run<'_> {
-    fn id(&self) -> &OperationId {
+    pub fn id(&self) -> &OperationId {
         &self.accepted.id
     }
 
@@ -106,7 +106,7 @@ impl Run<'_> {
     }
 
     /// It succeeds, and its effects are those of one run.
-    async fn assert_done_once(&self, happy: &Happy, what: &str) {
+    pub async fn assert_done_once(&self, happy: &Happy, what: &str) {
         let ended = self.ended().await;
         assert_eq!((ended.state, ended.code), (OperationState::Succeeded, None), "{what}: {ended:?}");
         let after = self.slate().await;
@@ -357,7 +357,7 @@ pub async fn duplicate_start(happy: Arc<Happy>) -> usize {
 pub async fn zombie(happy: Arc<Happy>) -> usize {
     let mut worlds = Worlds::of(happy.kind);
     for activity in &happy.activities {
-        worlds.ready().await.unwatch().await;
+        worlds.ready().await.let_zombies_live().await;
         let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
         run.assert_done_once(&happy, &activity.name).await;
         run.until_held(&activity.name).await;
@@ -366,7 +366,7 @@ pub async fn zombie(happy: Arc<Happy>) -> usize {
         run.assert_done_once(&happy, &activity.name).await;
         worlds.succeeded().await;
         if activity.role.is_undone() {
-            worlds.ready().await.unwatch().await;
+            worlds.ready().await.let_zombies_live().await;
             let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
             run.until_held(&activity.name).await;
             run.world.scenario.cancel(happy.kind, run.id()).await;

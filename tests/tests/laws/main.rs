@@ -4,6 +4,7 @@
 //! pivot, and what undoes them. One line for each saga and law says how many activities were visited.
 
 mod case;
+mod crash;
 mod history;
 mod laws;
 mod slate;
@@ -21,11 +22,12 @@ const AT_ONCE: usize = 4;
 
 type Law = fn(Arc<Happy>) -> BoxFuture<'static, usize>;
 
-const LAWS: [(&str, Law); 9] = [
+const LAWS: [(&str, Law); 10] = [
     ("1 repeat", |happy| laws::repeat(happy).boxed()),
     ("2 unwind", |happy| laws::unwind(happy).boxed()),
     ("3 repeat the undo", |happy| laws::repeat_the_undo(happy).boxed()),
     ("4 lost answer", |happy| laws::lost_answer(happy).boxed()),
+    ("5 crash", |happy| crash::crash(happy).boxed()),
     ("6 cancel", |happy| laws::cancel(happy).boxed()),
     ("7 park and resume", |happy| laws::park_and_resume(happy).boxed()),
     ("8 undo fails", |happy| laws::undo_fails(happy).boxed()),
