@@ -22,6 +22,7 @@ use crate::tools;
 /// A cold start makes a database cluster and generates an org.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One stack starts at a time: a free port is chosen before its part listens on it, and two that start together may choose the same.
@@ -169,6 +170,34 @@ impl DevStack {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "temporal {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
+    }
+}
+
+impl DevStack {
+    /// Waits until Temporal lists the workflow under a visibility query, which follows with a delay.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn until_listed(&self, query: &str, workflow: &str) {
+        let began = Instant::now();
+        while !self.temporal(&["workflow", "list", "--query", query, "--output", "json"]).contains(workflow) {
+            assert!(began.elapsed() < LISTED_WITHIN, "{workflow} is never listed under {query}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// The ids of the events that completed a workflow task of the latest run: what it can be reset to.
+    pub fn workflow_tasks(&self, workflow: &str) -> Vec<i64> {
+        let shown = self.temporal(&["workflow", "show", "--workflow-id", workflow, "--output", "json"]);
+        let history: Json = serde_json::from_str(&shown).expect("a history is JSON");
+        let completed = |event: &Json| event["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED";
+        let events = history["events"].as_array().expect("a history has events").iter().filter(|event| completed(event));
+        events.filter_map(|event| event["eventId"].as_str()?.parse().ok()).collect()
+    }
+
+    pub fn reset(&self, workflow: &str, event: i64) {
+        let event = event.to_string();
+        self.temporal(&["workflow", "reset", "--workflow-id", workflow, "--event-id", &event, "--reason", "the test suite"]);
     }
 }
 

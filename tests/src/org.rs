@@ -58,4 +58,10 @@ impl Controls {
         let answer = self.http.post(format!("{}/faults", self.base)).json(fault).send().await.expect("the simulator answers");
         assert!(answer.status().is_success(), "{fault}: {}", answer.text().await.unwrap_or_default());
     }
+
+    /// Takes all faults away.
+    pub async fn clear(&self) {
+        let answer = self.http.delete(format!("{}/faults", self.base)).send().await.expect("the simulator answers");
+        assert!(answer.status().is_success());
+    }
 }

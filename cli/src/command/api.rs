@@ -46,9 +46,12 @@ pub struct Api {
     /// Seconds that a stop waits for requests under way
     #[arg(long, env = "LEADLINE_API_DRAIN", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
     drain: Duration,
-    /// Seconds between two looks for accepted operations whose start was lost
+    /// Seconds between two looks for starts, cancels and decisions that did not reach Temporal
     #[arg(long, env = "LEADLINE_SWEEP_INTERVAL", default_value = "5", value_parser = settings::seconds, value_name = "SECONDS")]
     sweep_interval: Duration,
+    /// Seconds after which an operation that should be running is compared with its run again
+    #[arg(long, env = "LEADLINE_RECONCILE_AFTER", default_value = "30", value_parser = settings::seconds, value_name = "SECONDS")]
+    reconcile_after: Duration,
     /// Calls to Salesforce that a tenant may make in a UTC day, as the workers are told
     #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = budgets::DAILY_CALLS, value_name = "N")]
     daily_api_calls: i64,
@@ -87,7 +90,12 @@ impl Api {
             key_cache: self.key_cache,
             drain: self.drain,
             daily_api_calls: self.daily_api_calls,
-            sweep: SweepConfig { interval: self.sweep_interval, older_than: self.sweep_interval, ..standard.sweep },
+            sweep: SweepConfig {
+                interval: self.sweep_interval,
+                older_than: self.sweep_interval,
+                reconcile_after: self.reconcile_after,
+                ..standard.sweep
+            },
             ..standard
         }
     }

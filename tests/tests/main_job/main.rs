@@ -5,5 +5,6 @@ mod durability;
 mod exactly_once;
 mod examples;
 mod journey;
+mod operators;
 mod parity;
 mod traces;

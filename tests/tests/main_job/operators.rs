@@ -1,0 +1,97 @@
+//! What operators do to runs with Temporal's own tools: decide about a parked one, terminate, reset.
+
+use leadline_tests::{
+    api::Api,
+    dev_stack::DevStack,
+    org::{self, Controls},
+};
+use serde_json::{Value as Json, json};
+
+const QUICK: [(&str, &str); 3] =
+    [("LEADLINE_PAGE_ROWS", "200"), ("LEADLINE_SWEEP_INTERVAL", "1"), ("LEADLINE_RECONCILE_AFTER", "1")];
+
+fn text<'a>(json: &'a Json, name: &str) -> &'a str {
+    json[name].as_str().unwrap_or_else(|| panic!("{json} has no {name}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_export_is_mended_from_temporals_own_update_form_and_a_terminated_one_is_unwound() {
+    let stack = DevStack::start(&["--records", "6000"], &QUICK).await;
+    let api = Api::operator(&stack);
+    let tenant = api.onboard(&stack, "acme").await;
+    let before = stack.objects(&tenant).await;
+    let controls = Controls::of(&stack);
+    let exports = format!("/v1/tenants/{tenant}/exports");
+
+    controls.inject(&json!({ "kind": "revoked_user" })).await;
+    let export = api.start(&exports, &json!({ "object": "Lead" })).await;
+    let parked = api.until(&export, "parked", |operation| operation["state"] == "PARKED").await;
+    assert_eq!(parked["error"]["code"], "SALESFORCE_AUTH_REFUSED", "{parked}");
+    let workflow = text(&parked, "workflowId");
+    stack.until_listed("LeadlineState = 'parked' AND LeadlineReason = 'SALESFORCE_AUTH_REFUSED'", workflow);
+    controls.clear().await;
+    stack.temporal(&["workflow", "update", "execute", "--workflow-id", workflow, "--name", "retry", "--input", "{}"]);
+    let ended = api.ended(&export).await;
+    assert_eq!(ended["state"], "SUCCEEDED", "{ended}");
+
+    let with_one = stack.objects(&tenant).await;
+    assert!(with_one.len() > before.len());
+    controls.inject(&json!({ "kind": "latency", "delay_ms": 300, "match": { "path": "/results" }, "count": null })).await;
+    let export = api.start(&exports, &json!({ "object": "Lead" })).await;
+    let running = api.until(&export, "committed a page", |operation| operation["progress"]["done"] != "0").await;
+    stack.temporal(&["workflow", "terminate", "--workflow-id", text(&running, "workflowId"), "--reason", "the test"]);
+    let ended = api.ended(&export).await;
+    assert_eq!((text(&ended, "state"), &ended["error"]["code"]), ("FAILED", &json!("OPERATION_TERMINATED")), "{ended}");
+    assert_eq!(stack.objects(&tenant).await, with_one, "nothing of the terminated export is left");
+    let org = org::client(&stack).await;
+    let jobs = org.list_query_jobs().await.expect("the org lists its jobs");
+    assert!(jobs.iter().all(|job| job.state.has_ended()), "{jobs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothing_back() {
+    let stack = DevStack::start(&["--records", "6000"], &QUICK).await;
+    let api = Api::operator(&stack);
+    let tenant = api.onboard(&stack, "acme").await;
+    let runs = format!("/v1/tenants/{tenant}/training-runs");
+    let trained = api.succeed(&runs, &json!({ "preset": "LEAD_CONVERSION" })).await;
+    let (workflow, digest) = (text(&trained, "workflowId"), trained["result"]["artifact_digest"].clone());
+    let model = text(&trained["result"], "model").to_owned();
+    let objects = stack.objects(&tenant).await;
+    let org = org::client(&stack).await;
+    let calls = async || org.limits().await.unwrap().daily_api_requests().unwrap().remaining;
+    let left = calls().await;
+
+    // Ended: to its first workflow task, and to one in the middle.
+    let first = stack.workflow_tasks(workflow)[0];
+    let tasks = stack.workflow_tasks(workflow);
+    for task in [first, tasks[tasks.len() / 2]] {
+        stack.reset(workflow, task);
+        stack.until_listed(&format!("WorkflowId = '{workflow}' AND ExecutionStatus = 'Completed'"), workflow);
+        let again = api.operation(text(&trained, "operationId")).await;
+        assert_eq!(again, trained, "a run that ended stays as it ended");
+    }
+    assert_eq!(stack.objects(&tenant).await, objects, "one artifact, one data set");
+    // Each look at the limits is a call itself.
+    assert_eq!(left - calls().await, 1, "no call to the org is repeated");
+
+    // Ended, its model in production, and reset and cancelled before it comes to its pivot again: nothing is taken back.
+    api.succeed(&format!("/v1/tenants/{tenant}/models/{model}:promote"), &json!({})).await;
+    stack.pause("worker");
+    stack.reset(workflow, tasks[tasks.len() / 2]);
+    stack.temporal(&["workflow", "cancel", "--workflow-id", workflow]);
+    stack.resume("worker");
+    stack.until_listed("LeadlineState = 'parked' AND LeadlineReason = 'PIVOT_PASSED'", workflow);
+    let shown = api.get(&format!("/v1/tenants/{tenant}/models/{model}")).await.expect(200);
+    assert_eq!(shown["state"], "PRODUCTION", "{shown}");
+    assert_eq!(stack.objects(&tenant).await, objects);
+
+    // Running: from its first workflow task on.
+    let run = api.start(&runs, &json!({ "preset": "LEAD_CONVERSION", "datasetId": trained["result"]["dataset"] })).await;
+    let running = api.until(&run, "was fitting", |operation| operation["step"] == "fit_model").await;
+    let workflow = text(&running, "workflowId");
+    stack.reset(workflow, stack.workflow_tasks(workflow)[0]);
+    let ended = api.ended(&run).await;
+    assert_eq!((text(&ended, "state"), &ended["result"]["artifact_digest"]), ("SUCCEEDED", &digest), "{ended}");
+    assert_ne!(ended["runId"], running["runId"], "the row follows the run that carries it on");
+}
