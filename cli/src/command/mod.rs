@@ -14,6 +14,7 @@ mod object_store;
 mod operation;
 mod postgres;
 pub mod predict;
+mod replay;
 mod secrets;
 mod simulator;
 mod tenant;
@@ -51,7 +52,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 this machine or the configuration is not as it should be; 2 wrong command line;\n\
     3 refused with a code (see `leadline explain CODE`), or a cancel that came too late; 4 the operation failed;\n\
-    5 it was cancelled; 6 nobody answers; 130 interrupted";
+    5 it was cancelled; 6 nobody answers;\n\
+    7 a history does not replay; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -88,6 +90,7 @@ enum Command {
     Explain(explain::Explain),
     Api(Box<api::Api>),
     Worker(Box<worker::Worker>),
+    Replay(replay::Replay),
     Migrate(migrate::Migrate),
     ObjectStore(object_store::ObjectStore),
     Simulator(simulator::Simulator),
@@ -131,6 +134,7 @@ impl Cli {
             Command::Explain(verb) => verb.run(&context),
             Command::Api(part) => part.run(&context).await,
             Command::Worker(part) => part.run(&context).await,
+            Command::Replay(verb) => verb.run(&context).await,
             Command::Migrate(verb) => verb.run(&context).await,
             Command::ObjectStore(part) => part.run().await,
             Command::Simulator(part) => part.run().await,
@@ -147,6 +151,8 @@ impl Command {
             Self::Api(_) | Self::Worker(_) | Self::ObjectStore(_) | Self::Simulator(_) | Self::Postgres(_) | Self::Guard(_) => {
                 "info"
             }
+            // What does not replay is the answer itself; the SDK would say it once more, at length.
+            Self::Replay(_) => "warn,temporalio_sdk=off,temporalio_sdk_core=off",
             _ => "warn",
         }
     }

@@ -3,9 +3,13 @@
 //! Each test has an org, a tenant and task queues of its own; server, database and bucket are shared by the whole binary.
 
 mod exporting;
+mod golden;
 mod ground;
 mod onboarding;
 mod predicting;
+mod recording;
+mod replaying;
+mod replaying_live;
 mod scenario;
 mod training;
 mod zombies;

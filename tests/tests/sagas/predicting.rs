@@ -133,7 +133,7 @@ async fn prediction(scenario: &Scenario, id: &OperationId) -> predictions::Predi
 }
 
 /// Accepts a prediction as the API does, and starts it.
-async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> OperationId {
+pub async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> OperationId {
     let id = OperationId::random();
     let request_id: RequestId = format!("rq-{id}").parse().unwrap();
     let params = PredictAsync {

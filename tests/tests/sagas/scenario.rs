@@ -47,7 +47,7 @@ pub struct Scenario {
     pub tenant: TenantId,
     queue: String,
     keyring: Arc<Keyring>,
-    temporal: Client,
+    pub temporal: Client,
     worker: Option<RunningWorker>,
     pub steps: StepConfig,
     _state: TempDir,

@@ -1,7 +1,7 @@
 //! A training run makes one registered model, or none.
 
 use leadline_domain::{
-    Code, ConsentGrant, ModelState, OperationId, OperationKind, OperationState,
+    Code, ConsentGrant, DatasetId, ModelState, OperationId, OperationKind, OperationState,
     operation::{PromoteModel, TrainModel},
 };
 use leadline_learning::{PredictionDefinition, TrainingOptions};
@@ -69,11 +69,17 @@ async fn a_model_that_its_gates_refuse_keeps_its_card_and_no_artifact() {
     scenario.end().await;
 }
 
-/// Accepts a training run as the API does, and starts it.
+/// A training run that exports its own data set.
 pub async fn train(scenario: &Scenario) -> OperationId {
+    train_on(scenario, None).await
+}
+
+/// Accepts a training run as the API does, and starts it.
+pub async fn train_on(scenario: &Scenario, dataset: Option<DatasetId>) -> OperationId {
     let id = OperationId::random();
     let definition = PredictionDefinition::lead_conversion();
-    let params = TrainModel { model: id.model(), object: definition.object.clone(), dataset: None, consent_version: 1 };
+    let params =
+        TrainModel { model: id.model(), object: definition.object.clone(), dataset: dataset.clone(), consent_version: 1 };
     let new = NewModel {
         id: id.model(),
         operation: id.clone(),
@@ -81,7 +87,7 @@ pub async fn train(scenario: &Scenario) -> OperationId {
         object: definition.object.clone(),
         definition: json!(definition),
         training: json!(TrainingOptions::default()),
-        dataset: None,
+        dataset,
         consent_version: 1,
     };
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();

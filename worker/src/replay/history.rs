@@ -1,0 +1,185 @@
+//! A recorded run: its names, its events, and what a worker that takes it up would see of them.
+
+use std::fmt;
+
+use temporalio_common::protos::temporal::api::{
+    enums::v1::EventType,
+    history::v1::{
+        History, HistoryEvent, WorkflowExecutionStartedEventAttributes, WorkflowTaskScheduledEventAttributes,
+        WorkflowTaskStartedEventAttributes, history_event::Attributes,
+    },
+};
+
+/// What a run is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName {
+    pub workflow_id: String,
+    pub workflow_type: String,
+    pub run_id: String,
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (run {})", self.workflow_type, self.workflow_id, self.run_id)
+    }
+}
+
+/// Why something is no history, or not a whole one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHistory {
+    #[error("not a history in JSON, as `temporal workflow show --output json` prints it: {0}")]
+    Json(String),
+    #[error("the history has no events")]
+    Empty,
+    #[error("the first event does not start a workflow of a known type, run id and task queue")]
+    NoStart,
+    #[error("event {expected} is missing: event {found} stands in its place")]
+    Gap { expected: i64, found: i64 },
+    #[error("the workflow task that starts at event {0} neither ends nor is the last")]
+    OpenTask(i64),
+}
+
+/// A run whose history is whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedRun {
+    pub name: RunName,
+    events: Vec<HistoryEvent>,
+    task_queue: String,
+}
+
+impl RecordedRun {
+    /// Reads what `temporal workflow show --output json` prints.
+    ///
+    /// # Errors
+    /// [`InvalidHistory`].
+    pub fn from_json(text: &[u8]) -> Result<Self, InvalidHistory> {
+        let history: History = serde_json::from_slice(text).map_err(|error| InvalidHistory::Json(error.to_string()))?;
+        Self::new(history)
+    }
+
+    /// Takes a history whose events are all there. A run that came of a reset has another run id than its history says: correct it
+    /// in the name where it is known.
+    ///
+    /// # Errors
+    /// [`InvalidHistory`]; the SDK's replayer panics on such a one.
+    pub fn new(history: History) -> Result<Self, InvalidHistory> {
+        let events = history.events;
+        let first = events.first().ok_or(InvalidHistory::Empty)?;
+        let (name, task_queue) = start(first).ok_or(InvalidHistory::NoStart)?;
+        for (event, expected) in events.iter().zip(1..) {
+            if event.event_id != expected {
+                return Err(InvalidHistory::Gap { expected, found: event.event_id });
+            }
+        }
+        let open = events.windows(2).find(|pair| is(&pair[0], EventType::WorkflowTaskStarted) && !ends_task(&pair[1]));
+        match open {
+            Some(pair) => Err(InvalidHistory::OpenTask(pair[0].event_id)),
+            None => Ok(Self { name, events, task_queue }),
+        }
+    }
+
+    pub fn events(&self) -> &[HistoryEvent] {
+        &self.events
+    }
+
+    pub fn task_queue(&self) -> &str {
+        &self.task_queue
+    }
+
+    /// The run as it was at the start of each of its workflow tasks, shortest first: whatever task a worker takes a run over at, it
+    /// must be able to. What the last task of a prefix makes the workflow do is compared with nothing.
+    pub fn prefixes(&self) -> impl Iterator<Item = Self> {
+        let cuts = self.events.iter().zip(1..).filter(|(event, _)| is(event, EventType::WorkflowTaskStarted));
+        cuts.map(|(_, length)| Self { events: self.events[..length].to_vec(), ..self.clone() })
+    }
+
+    /// What a worker would be sent that takes the run up now: everything, with a workflow task at the end while the run is open.
+    /// Without that task, what happened last would not be shown to the workflow. `None` when no code has run yet.
+    pub(super) fn as_taken_up(&self) -> Option<History> {
+        let mut events = self.events.clone();
+        if !events.iter().any(|event| is(event, EventType::WorkflowTaskStarted)) {
+            return None;
+        }
+        // The workflow's own code has no part in that.
+        events.pop_if(|last| is(last, EventType::WorkflowExecutionTerminated) || is(last, EventType::WorkflowExecutionTimedOut));
+        if !events.last().is_some_and(has_ended) {
+            begin_task(&mut events);
+        }
+        Some(History { events })
+    }
+}
+
+/// The event with which the last workflow task started that was not given up.
+pub(super) fn last_started_task(events: &[HistoryEvent]) -> i64 {
+    let completes = |next: Option<&HistoryEvent>| next.is_none_or(|next| is(next, EventType::WorkflowTaskCompleted));
+    let tasks = events
+        .iter()
+        .enumerate()
+        .filter(|(at, event)| is(event, EventType::WorkflowTaskStarted) && completes(events.get(at + 1)));
+    tasks.last().map_or(0, |(_, event)| event.event_id)
+}
+
+fn start(first: &HistoryEvent) -> Option<(RunName, String)> {
+    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &first.attributes else { return None };
+    let WorkflowExecutionStartedEventAttributes { workflow_id, workflow_type, task_queue, original_execution_run_id, .. } =
+        started;
+    if original_execution_run_id.is_empty() {
+        return None;
+    }
+    let name = RunName {
+        workflow_id: workflow_id.clone(),
+        workflow_type: workflow_type.as_ref()?.name.clone(),
+        run_id: original_execution_run_id.clone(),
+    };
+    Some((name, task_queue.as_ref()?.name.clone()))
+}
+
+/// Appends what is missing of a workflow task that has just started.
+fn begin_task(events: &mut Vec<HistoryEvent>) {
+    if events.last().is_some_and(|last| is(last, EventType::WorkflowTaskStarted)) {
+        return;
+    }
+    if !events.last().is_some_and(|last| is(last, EventType::WorkflowTaskScheduled)) {
+        let scheduled = WorkflowTaskScheduledEventAttributes { attempt: 1, ..Default::default() };
+        append(events, EventType::WorkflowTaskScheduled, Attributes::WorkflowTaskScheduledEventAttributes(scheduled));
+    }
+    let scheduled_event_id = events.last().map_or(0, |last| last.event_id);
+    let started = WorkflowTaskStartedEventAttributes { scheduled_event_id, ..Default::default() };
+    append(events, EventType::WorkflowTaskStarted, Attributes::WorkflowTaskStartedEventAttributes(started));
+}
+
+fn append(events: &mut Vec<HistoryEvent>, kind: EventType, attributes: Attributes) {
+    let (event_id, event_time) = events.last().map_or((1, None), |last| (last.event_id + 1, last.event_time));
+    events.push(HistoryEvent {
+        event_id,
+        event_time,
+        event_type: kind.into(),
+        attributes: Some(attributes),
+        ..Default::default()
+    });
+}
+
+fn is(event: &HistoryEvent, kind: EventType) -> bool {
+    event.event_type() == kind
+}
+
+fn ends_task(event: &HistoryEvent) -> bool {
+    matches!(
+        event.event_type(),
+        EventType::WorkflowTaskCompleted
+            | EventType::WorkflowTaskFailed
+            | EventType::WorkflowTaskTimedOut
+            | EventType::WorkflowExecutionTerminated
+            | EventType::WorkflowExecutionTimedOut
+    )
+}
+
+fn has_ended(event: &HistoryEvent) -> bool {
+    matches!(
+        event.event_type(),
+        EventType::WorkflowExecutionCompleted
+            | EventType::WorkflowExecutionFailed
+            | EventType::WorkflowExecutionCanceled
+            | EventType::WorkflowExecutionContinuedAsNew
+    )
+}
