@@ -106,8 +106,8 @@ async fn the_courses_of_a_promotion_and_of_a_prediction() {
     let id = cancelled_before_its_first_step(&mut scenario, PROMOTE, async |scenario| promote(scenario, &trained).await).await;
     record(&scenario, PROMOTE, &id, "cancelled").await;
     record(&scenario, PROMOTE, &promote(&scenario, &trained).await, "succeeded").await;
-    // It is in production by now.
-    record(&scenario, PROMOTE, &promote(&scenario, &trained).await, "failed").await;
+    let nobodys = OperationId::random();
+    record(&scenario, PROMOTE, &promote(&scenario, &nobodys).await, "failed").await;
 
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     let lead = records::list(&mut tx, "Lead", "", 1).await.unwrap().remove(0).record_id;
