@@ -12,6 +12,10 @@ use leadline_domain::{
 use leadline_worker::replay::{Reason, RecordedRun, Replayer};
 use leadline_workflows::{Limits, promote_model::PromoteSteps, saga};
 use serde_json::{Value as Json, json};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::EventType,
+    history::v1::{History, HistoryEvent, history_event::Attributes},
+};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
@@ -55,10 +59,13 @@ async fn a_run_that_is_still_open_is_compared_up_to_its_last_event() {
     let today = Replayer::new();
     let check = scheduled(&run, "check_promotion");
     for length in 1..run.events().len() {
-        let open = RecordedRun::new(temporal_history(&run, length)).unwrap();
-        today.replay(&open).await.unwrap_or_else(|error| panic!("{length} events: {error}"));
-        let replayed = changed.replay(&open).await;
-        assert_eq!(replayed.is_err(), length >= check as usize, "{length} events, the check is at {check}: {replayed:?}");
+        let open = history(&run, length);
+        for recorded in [terminated(open.clone()), open] {
+            let recorded = RecordedRun::new(recorded).unwrap();
+            today.replay(&recorded).await.unwrap_or_else(|error| panic!("{length} events: {error}"));
+            let replayed = changed.replay(&recorded).await;
+            assert_eq!(replayed.is_err(), length >= check as usize, "{length} events, the check is at {check}: {replayed:?}");
+        }
     }
 }
 
@@ -78,14 +85,28 @@ async fn what_cannot_be_replayed_says_why() {
     assert_eq!((failure.reason, &failure.run), (Reason::TimedOut, &run.name), "{failure}");
     assert!(began.elapsed() < limit * 10, "{:?}", began.elapsed());
 
-    let mut gap = temporal_history(&run, run.events().len());
+    let mut gap = history(&run, run.events().len());
     gap.events.remove(4);
     assert_eq!(RecordedRun::new(gap).unwrap_err().to_string(), "event 5 is missing: event 6 stands in its place");
-    assert!(RecordedRun::new(temporal_history(&run, 0)).is_err() && RecordedRun::from_json(b"{\"events\": 1}").is_err());
+    assert!(RecordedRun::new(history(&run, 0)).is_err() && RecordedRun::from_json(b"{\"events\": 1}").is_err());
 }
 
-fn temporal_history(run: &RecordedRun, length: usize) -> temporalio_common::protos::temporal::api::history::v1::History {
-    temporalio_common::protos::temporal::api::history::v1::History { events: run.events()[..length].to_vec() }
+fn history(run: &RecordedRun, length: usize) -> History {
+    History { events: run.events()[..length].to_vec() }
+}
+
+/// The same run, ended by hand.
+fn terminated(mut history: History) -> History {
+    let last = history.events.last().expect("a run has events");
+    let terminated = Attributes::WorkflowExecutionTerminatedEventAttributes(Default::default());
+    history.events.push(HistoryEvent {
+        event_id: last.event_id + 1,
+        event_time: last.event_time,
+        event_type: EventType::WorkflowExecutionTerminated.into(),
+        attributes: Some(terminated),
+        ..Default::default()
+    });
+    history
 }
 
 /// The event that scheduled this activity.

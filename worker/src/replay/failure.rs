@@ -48,9 +48,24 @@ pub struct ReplayFailure {
 }
 
 impl ReplayFailure {
-    /// `task` is the start of the task that the replay had come to.
-    pub(super) fn new(run: &RecordedRun, reason: Reason, message: String, task: i64) -> Self {
-        Self { run: run.name.clone(), event_id: event_named_in(&message).unwrap_or(task), reason, message }
+    /// `reached` is the start of the task that the replay had come to.
+    pub(super) fn new(run: &RecordedRun, reason: Reason, message: String, reached: i64) -> Self {
+        let message = unwrapped(&message).unwrap_or(message);
+        Self { run: run.name.clone(), event_id: event_named_in(&message).unwrap_or(reached), reason, message }
+    }
+}
+
+/// What Core says of a task that failed, out of the debug form of the failure that it prints around it.
+fn unwrapped(message: &str) -> Option<String> {
+    let (_, quoted) = message.strip_prefix("Workflow activation completion failed: ")?.split_once("message: \"")?;
+    let mut said = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(said),
+            '\\' => said.push(characters.next()?),
+            other => said.push(other),
+        }
     }
 }
 
@@ -64,6 +79,14 @@ fn event_named_in(message: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_core_says_is_read_out_of_what_it_prints_around_it() {
+        let printed = "Workflow activation completion failed: Failure { failure: Some(Failure { message: \"[TMPRL1100] no \\\"x\\\" here\", \
+                       source: \"\" }) }";
+        assert_eq!(unwrapped(printed).as_deref(), Some("[TMPRL1100] no \"x\" here"));
+        assert_eq!(unwrapped("Workflow type export_dataset not found"), None);
+    }
 
     #[test]
     fn the_event_is_read_from_both_forms_in_which_core_names_it() {

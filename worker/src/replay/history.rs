@@ -1,13 +1,10 @@
-//! A recorded run: its names, its events, and what a worker that takes it up would see of them.
+//! A recorded run: its names and its events.
 
 use std::fmt;
 
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
-    history::v1::{
-        History, HistoryEvent, WorkflowExecutionStartedEventAttributes, WorkflowTaskScheduledEventAttributes,
-        WorkflowTaskStartedEventAttributes, history_event::Attributes,
-    },
+    history::v1::{History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes},
 };
 
 /// What a run is called.
@@ -93,30 +90,25 @@ impl RecordedRun {
         cuts.map(|(_, length)| Self { events: self.events[..length].to_vec(), ..self.clone() })
     }
 
-    /// What a worker would be sent that takes the run up now: everything, with a workflow task at the end while the run is open.
-    /// Without that task, what happened last would not be shown to the workflow. `None` when no code has run yet.
-    pub(super) fn as_taken_up(&self) -> Option<History> {
-        let mut events = self.events.clone();
-        if !events.iter().any(|event| is(event, EventType::WorkflowTaskStarted)) {
-            return None;
-        }
-        // The workflow's own code has no part in that.
-        events.pop_if(|last| is(last, EventType::WorkflowExecutionTerminated) || is(last, EventType::WorkflowExecutionTimedOut));
-        if !events.last().is_some_and(has_ended) {
-            begin_task(&mut events);
-        }
-        Some(History { events })
+    /// The events as the replayer takes them; `None` when no code has run yet, so that there is nothing to compare.
+    pub(super) fn to_replay(&self) -> Option<History> {
+        let begun = self.events.iter().any(|event| is(event, EventType::WorkflowTaskStarted));
+        begun.then(|| History { events: self.events.clone() })
     }
-}
 
-/// The event with which the last workflow task started that was not given up.
-pub(super) fn last_started_task(events: &[HistoryEvent]) -> i64 {
-    let completes = |next: Option<&HistoryEvent>| next.is_none_or(|next| is(next, EventType::WorkflowTaskCompleted));
-    let tasks = events
-        .iter()
-        .enumerate()
-        .filter(|(at, event)| is(event, EventType::WorkflowTaskStarted) && completes(events.get(at + 1)));
-    tasks.last().map_or(0, |(_, event)| event.event_id)
+    /// The start of the last workflow task that has to wake the workflow: it was not given up, and something happened before it
+    /// that is not the workflow's own doing.
+    pub(super) fn last_waking_task(&self) -> i64 {
+        let (mut last, mut happened) = (0, false);
+        for (at, event) in self.events.iter().enumerate() {
+            let completed = self.events.get(at + 1).is_none_or(|next| is(next, EventType::WorkflowTaskCompleted));
+            if happened && completed && is(event, EventType::WorkflowTaskStarted) {
+                (last, happened) = (event.event_id, false);
+            }
+            happened |= is_news(event);
+        }
+        last
+    }
 }
 
 fn start(first: &HistoryEvent) -> Option<(RunName, String)> {
@@ -134,31 +126,6 @@ fn start(first: &HistoryEvent) -> Option<(RunName, String)> {
     Some((name, task_queue.as_ref()?.name.clone()))
 }
 
-/// Appends what is missing of a workflow task that has just started.
-fn begin_task(events: &mut Vec<HistoryEvent>) {
-    if events.last().is_some_and(|last| is(last, EventType::WorkflowTaskStarted)) {
-        return;
-    }
-    if !events.last().is_some_and(|last| is(last, EventType::WorkflowTaskScheduled)) {
-        let scheduled = WorkflowTaskScheduledEventAttributes { attempt: 1, ..Default::default() };
-        append(events, EventType::WorkflowTaskScheduled, Attributes::WorkflowTaskScheduledEventAttributes(scheduled));
-    }
-    let scheduled_event_id = events.last().map_or(0, |last| last.event_id);
-    let started = WorkflowTaskStartedEventAttributes { scheduled_event_id, ..Default::default() };
-    append(events, EventType::WorkflowTaskStarted, Attributes::WorkflowTaskStartedEventAttributes(started));
-}
-
-fn append(events: &mut Vec<HistoryEvent>, kind: EventType, attributes: Attributes) {
-    let (event_id, event_time) = events.last().map_or((1, None), |last| (last.event_id + 1, last.event_time));
-    events.push(HistoryEvent {
-        event_id,
-        event_time,
-        event_type: kind.into(),
-        attributes: Some(attributes),
-        ..Default::default()
-    });
-}
-
 fn is(event: &HistoryEvent, kind: EventType) -> bool {
     event.event_type() == kind
 }
@@ -174,12 +141,16 @@ fn ends_task(event: &HistoryEvent) -> bool {
     )
 }
 
-fn has_ended(event: &HistoryEvent) -> bool {
-    matches!(
+/// Whether the workflow hears of it.
+fn is_news(event: &HistoryEvent) -> bool {
+    let of_tasks = matches!(
         event.event_type(),
-        EventType::WorkflowExecutionCompleted
-            | EventType::WorkflowExecutionFailed
-            | EventType::WorkflowExecutionCanceled
-            | EventType::WorkflowExecutionContinuedAsNew
-    )
+        EventType::WorkflowTaskScheduled
+            | EventType::WorkflowTaskStarted
+            | EventType::WorkflowTaskCompleted
+            | EventType::WorkflowTaskFailed
+            | EventType::WorkflowTaskTimedOut
+            | EventType::ActivityTaskStarted
+    );
+    !of_tasks && !event.is_command_event()
 }

@@ -2,7 +2,7 @@
 //!
 //! Each history is replayed by a worker of its own. The SDK's replayer (1.1.1) takes several at a time, but orders its results by
 //! arrival and reports no failure for a history that it never came to the end of. The latter is caught here: a replay only counts
-//! when the workflow was taken up to its last task.
+//! when the workflow was woken for its last task. A run that is still open is replayed to its last event.
 
 mod failure;
 mod history;
@@ -75,20 +75,20 @@ impl Replayer {
     /// # Errors
     /// [`ReplayFailure`] when this build's code does not do what the history says that the run's code did.
     pub async fn replay(&self, run: &RecordedRun) -> Result<(), ReplayFailure> {
-        let Some(history) = run.as_taken_up() else { return Ok(()) };
-        let last_task = history::last_started_task(&history.events);
+        let Some(history) = run.to_replay() else { return Ok(()) };
+        let last_task = run.last_waking_task();
         let reach = Reach::default();
         let (ended, end) = oneshot::channel();
         let options = self.options_of(run, &reach);
         // Workflows are not `Send`, and one that spins must not hold up whoever waits for it.
         let thread = std::thread::Builder::new().name("leadline-replay".to_owned());
         let started = thread.spawn(move || replay_here(options, history, ended));
-        let failed = |reason, message: String| Err(ReplayFailure::new(run, reason, message, reach.task().unwrap_or(last_task)));
+        let failed = |reason, message: String| Err(ReplayFailure::new(run, reason, message, reach.event().max(1)));
         if let Err(error) = started {
             return failed(Reason::Replayer, format!("no thread can be started: {error}"));
         }
         match tokio::time::timeout(self.time_limit, end).await {
-            Ok(Ok(Ok(()))) if reach.task() == Some(last_task) => Ok(()),
+            Ok(Ok(Ok(()))) if reach.event() >= last_task => Ok(()),
             Ok(Ok(Ok(()))) => failed(Reason::Replayer, format!("the replay ended before the task at event {last_task}")),
             Ok(Ok(Err(error))) => {
                 let (reason, message) = explain(error);

@@ -14,17 +14,14 @@ use temporalio_sdk::workflow_interceptors::{
     WorkflowInterceptorFuture, WorkflowNext,
 };
 
-/// The last workflow task that the workflow was woken for.
+/// The last event that the workflow was woken for: the start of a workflow task, or the end of an open history.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach(Arc<AtomicU32>);
 
 impl Reach {
-    /// The event with which that task started; `None` before the first.
-    pub(super) fn task(&self) -> Option<i64> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            event => Some(event.into()),
-        }
+    /// 0 before the workflow was woken for the first time.
+    pub(super) fn event(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).into()
     }
 
     pub(super) fn interceptor(&self) -> WorkflowInterceptorConstructor {
