@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use leadline_domain::OperationKind;
 use leadline_tests::tools;
 use leadline_worker::replay::RecordedRun;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use temporalio_common::protos::temporal::api::history::v1::History;
 
 /// A golden history with its name: its workflow's folder, and the file's without its ending.
@@ -52,8 +52,9 @@ pub fn forget(workflow: OperationKind) {
     drop(fs::remove_dir_all(folder().join(workflow.as_str())));
 }
 
-pub fn write(workflow: OperationKind, scenario: &str, history: &History) {
-    let mut events: Vec<Json> = history.events.iter().map(|event| json!(event)).collect();
+pub fn write(workflow: OperationKind, scenario: &str, history: History) {
+    let run = RecordedRun::new(history).expect("a recorded history is whole");
+    let mut events = run.to_json()["events"].as_array().expect("a history has events").clone();
     events.iter_mut().for_each(forget_machine);
     events.iter().for_each(assert_no_machine);
     // One event a line: small, and two recordings can be compared.

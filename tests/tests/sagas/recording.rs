@@ -155,5 +155,5 @@ async fn record(scenario: &Scenario, kind: OperationKind, id: &OperationId, cour
     assert!(statuses.contains(status.as_str()), "{course} is {status}");
     let handle = scenario.temporal.get_workflow_handle::<UntypedWorkflow>(scenario.reference(kind, id).workflow_id());
     let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).try_collect().await.expect("the run has a history");
-    golden::write(kind, course, &History { events });
+    golden::write(kind, course, History { events });
 }

@@ -7,6 +7,8 @@ use temporalio_common::protos::temporal::api::{
     history::v1::{History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes},
 };
 
+use super::json;
+
 /// What a run is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunName {
@@ -50,8 +52,12 @@ impl RecordedRun {
     /// # Errors
     /// [`InvalidHistory`].
     pub fn from_json(text: &[u8]) -> Result<Self, InvalidHistory> {
-        let history: History = serde_json::from_slice(text).map_err(|error| InvalidHistory::Json(error.to_string()))?;
-        Self::new(history)
+        json::read(text).map_err(InvalidHistory::Json).and_then(Self::new)
+    }
+
+    /// The same as `temporal workflow show --output json` prints it.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::write(&History { events: self.events.clone() })
     }
 
     /// Takes a history whose events are all there. A run that came of a reset has another run id than its history says: correct it

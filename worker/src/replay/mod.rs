@@ -6,6 +6,7 @@
 
 mod failure;
 mod history;
+mod json;
 mod reach;
 mod server;
 
