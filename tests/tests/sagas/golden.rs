@@ -46,12 +46,7 @@ fn read(file: &Path) -> Golden {
     Golden { workflow: name(file.parent()), scenario: name(Some(file)), run }
 }
 
-/// Removes what was recorded of a workflow before, so that no course stays that is recorded no more.
-pub fn forget(workflow: OperationKind) {
-    // There is nothing to remove the first time.
-    drop(fs::remove_dir_all(folder().join(workflow.as_str())));
-}
-
+/// Puts a history in the place of what was recorded under the same name before.
 pub fn write(workflow: OperationKind, scenario: &str, history: History) {
     let run = RecordedRun::new(history).expect("a recorded history is whole");
     let mut events = run.to_json()["events"].as_array().expect("a history has events").clone();

@@ -26,7 +26,6 @@ const PREDICT: OperationKind = OperationKind::PredictAsync;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_an_onboarding() {
-    golden::forget(ONBOARD);
     let scenario = Scenario::new(500).await;
     record(&scenario, ONBOARD, &scenario.onboard("whole").await, "succeeded").await;
     scenario.end().await;
@@ -48,7 +47,6 @@ async fn the_courses_of_an_onboarding() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_an_export() {
-    golden::forget(EXPORT);
     let scenario = Scenario::onboarded(1000).await;
     record(&scenario, EXPORT, &scenario.export("Lead").await, "succeeded").await;
 
@@ -66,7 +64,6 @@ async fn the_courses_of_an_export() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_a_training_run() {
-    golden::forget(TRAIN);
     let scenario = Scenario::onboarded(6000).await;
     let trained = train(&scenario).await;
     record(&scenario, TRAIN, &trained, "succeeded_with_own_export").await;
@@ -98,8 +95,6 @@ async fn the_courses_of_a_training_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_a_promotion_and_of_a_prediction() {
-    golden::forget(PROMOTE);
-    golden::forget(PREDICT);
     let mut scenario = Scenario::onboarded(6000).await;
     let trained = train(&scenario).await;
     assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);

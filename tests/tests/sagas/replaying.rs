@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use futures::{FutureExt as _, future::BoxFuture};
 use leadline_domain::{
     OperationKind,
     operation::{PromoteModel, SagaInput},
@@ -12,9 +14,15 @@ use leadline_domain::{
 use leadline_worker::replay::{Reason, RecordedRun, Replayer};
 use leadline_workflows::{Limits, promote_model::PromoteSteps, saga};
 use serde_json::{Value as Json, json};
-use temporalio_common::protos::temporal::api::{
-    enums::v1::EventType,
-    history::v1::{History, HistoryEvent, history_event::Attributes},
+use temporalio_common::{
+    data_converters::{
+        DataConverter, DefaultFailureConverter, PayloadCodec, PayloadConversionError, PayloadConverter, SerializationContextData,
+    },
+    protos::temporal::api::{
+        common::v1::Payload,
+        enums::v1::EventType,
+        history::v1::{History, HistoryEvent, history_event::Attributes},
+    },
 };
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
@@ -85,11 +93,70 @@ async fn what_cannot_be_replayed_says_why() {
     assert_eq!((failure.reason, &failure.run), (Reason::TimedOut, &run.name), "{failure}");
     assert!(began.elapsed() < limit * 10, "{:?}", began.elapsed());
 
+    let panicking = Replayer::of(|options| options.register_workflow::<PanickingPromotion>().map(drop)).unwrap();
+    let failure = panicking.replay(&run).await.expect_err("it panics");
+    assert_eq!((failure.reason, &failure.run), (Reason::TaskFailed, &run.name), "{failure}");
+    assert!(failure.message.contains("no promotions today"), "{failure}");
+
     let mut gap = history(&run, run.events().len());
     gap.events.remove(4);
     assert_eq!(RecordedRun::new(gap).unwrap_err().to_string(), "event 5 is missing: event 6 stands in its place");
     assert!(RecordedRun::new(history(&run, 0)).is_err() && RecordedRun::from_json(b"{\"events\": 1}").is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encoded_history_replays_with_the_converter_that_encoded_it() {
+    let mut encoded = golden::one(OperationKind::PromoteModel, "succeeded").to_json();
+    encode(&mut encoded);
+    let run = RecordedRun::from_json(encoded.to_string().as_bytes()).unwrap();
+    let unread = Replayer::new().replay(&run).await.expect_err("nobody can read its input");
+    assert_eq!(unread.reason, Reason::TaskFailed, "{unread}");
+    let converter = DataConverter::new(PayloadConverter::default(), DefaultFailureConverter::default(), Backwards);
+    Replayer::new().data_converter(converter).replay(&run).await.unwrap();
+}
+
+/// Encodes every payload but those of search attributes, which no codec may touch.
+fn encode(json: &mut Json) {
+    match json {
+        Json::Object(fields) if fields.contains_key("metadata") && fields.contains_key("data") => {
+            let mut data = BASE64.decode(fields["data"].as_str().unwrap()).unwrap();
+            data.reverse();
+            fields["data"] = json!(BASE64.encode(data));
+            fields["metadata"][BACKWARDS] = json!(BASE64.encode("yes"));
+        }
+        Json::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "searchAttributes").for_each(|(_, field)| encode(field));
+        }
+        Json::Array(entries) => entries.iter_mut().for_each(encode),
+        _ => {}
+    }
+}
+
+const BACKWARDS: &str = "backwards";
+
+/// A codec that turns the bytes of a payload around.
+struct Backwards;
+
+impl PayloadCodec for Backwards {
+    fn encode(&self, _: &SerializationContextData, mut payloads: Vec<Payload>) -> Coded {
+        for payload in &mut payloads {
+            payload.data.reverse();
+            payload.metadata.insert(BACKWARDS.to_owned(), b"yes".to_vec());
+        }
+        async { Ok(payloads) }.boxed()
+    }
+
+    fn decode(&self, _: &SerializationContextData, mut payloads: Vec<Payload>) -> Coded {
+        for payload in &mut payloads {
+            if payload.metadata.remove(BACKWARDS).is_some() {
+                payload.data.reverse();
+            }
+        }
+        async { Ok(payloads) }.boxed()
+    }
+}
+
+type Coded = BoxFuture<'static, Result<Vec<Payload>, PayloadConversionError>>;
 
 fn history(run: &RecordedRun, length: usize) -> History {
     History { events: run.events()[..length].to_vec() }
@@ -145,5 +212,18 @@ impl SpinningPromotion {
         loop {
             std::thread::park();
         }
+    }
+}
+
+/// A promotion with a defect.
+#[workflow]
+#[derive(Default)]
+struct PanickingPromotion;
+
+#[workflow_methods]
+impl PanickingPromotion {
+    #[run(name = "promote_model")]
+    pub async fn run(_: &mut WorkflowContext<Self>, _: SagaInput<PromoteModel>) -> WorkflowResult<Json> {
+        panic!("no promotions today")
     }
 }
