@@ -50,6 +50,10 @@ async fn runs_of_a_live_server_replay_whether_they_have_ended_or_not() {
     let one = Said::by(&scenario, &["replay", "--json", "--workflow-id", &one.workflow_id, "--run-id", &one.run_id]);
     assert_eq!((one.code, &one.objects()[0]["workflowId"]), (0, &json!(workflow_id)), "{one:?}");
 
+    // A run may be gone by the time its history is asked for.
+    let gone = RunName { run_id: "01234567-89ab-7def-8123-456789abcdef".to_owned(), ..listed[0].clone() };
+    assert_eq!(replay::fetch(&scenario.temporal, gone).await.unwrap(), None);
+
     // What Temporal's own CLI prints is a file that replays.
     let files = tempfile::tempdir().unwrap();
     let shown = Command::new(tools::temporal())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use leadline_domain::{Code, Failure, OperationKind};
 use leadline_worker::{
-    WorkerConfig,
+    WorkerConfig, WorkerError,
     replay::{self, RunName, ServerError},
 };
 use temporalio_client::Client;
@@ -35,7 +35,8 @@ impl Server {
         let config = WorkerConfig::new(connection, namespace);
         match tokio::time::timeout(CONNECT_WITHIN, leadline_worker::connect(&config)).await {
             Ok(Ok(client)) => Ok(Self { client, address }),
-            Ok(Err(error)) => Err(CliError::TemporalUnreachable { address, reason: error.to_string() }),
+            Ok(Err(WorkerError::Connect { address, reason })) => Err(CliError::TemporalUnreachable { address, reason }),
+            Ok(Err(error)) => Err(CliError::part("Temporal", &error)),
             Err(_) => Err(CliError::TemporalUnreachable { address, reason: "no answer in time".to_owned() }),
         }
     }
