@@ -34,7 +34,7 @@ openapi: ## Write proto/openapi.json anew, from the proto files
 	@LEADLINE_UPDATE_OPENAPI=1 cargo test --locked --package leadline-proto --test openapi
 
 histories: setup ## Record the golden histories anew, from runs on a real server
-	@cargo test --locked --workspace --test sagas -- --ignored --test-threads 1 recording::
+	@cargo test --quiet --locked --workspace -- --ignored --test-threads 1 recording::
 
 bench: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/release/leadline
 bench: setup ## Measure training, export and prediction in a release build; wants an otherwise idle machine
