@@ -17,6 +17,25 @@ CREATE TABLE operations (
     cancel_requested_at timestamptz,
     -- when Temporal had it; until then the sweeper delivers it
     cancel_delivered_at timestamptz,
+    -- counts the parkings; the rest is there while it is parked
+    park         bigint NOT NULL DEFAULT 0,
+    parked_at    timestamptz,
+    park_deadline timestamptz,
+    at_deadline  text CHECK (at_deadline IN ('compensate', 'retry')),
+    verbs        text[] NOT NULL DEFAULT '{}',
+    -- what somebody decided about this parking: verb, correction, who; the sweeper delivers it when it is due
+    decision     jsonb,
+    decision_due_at timestamptz,
+    decision_delivered_at timestamptz,
+    -- its run was found terminated: the next one unwinds
+    terminated_at timestamptz,
+    -- its workflow task keeps failing, since then
+    stuck_since  timestamptz,
+    -- when its run was last compared with this row
+    reconciled_at timestamptz NOT NULL DEFAULT now(),
+    -- its effect has been seen, or its undoing has begun; never both
+    pivot_passed_at timestamptz,
+    undo_began_at timestamptz,
     requested_by text NOT NULL,
     consent_version bigint,
     workflow_id  text NOT NULL UNIQUE,
@@ -24,12 +43,17 @@ CREATE TABLE operations (
     created_at   timestamptz NOT NULL DEFAULT now(),
     started_at   timestamptz,
     ended_at     timestamptz,
-    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
+    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CHECK ((state = 'parked') = (parked_at IS NOT NULL)),
+    CHECK (pivot_passed_at IS NULL OR undo_began_at IS NULL)
 );
 CREATE INDEX operations_by_tenant ON operations (tenant_id, created_at DESC, operation_id DESC);
 CREATE INDEX operations_by_time ON operations (created_at DESC, operation_id DESC);
 CREATE INDEX operations_to_start ON operations (created_at) WHERE state = 'accepted' AND run_id IS NULL;
 CREATE INDEX operations_to_cancel ON operations (created_at) WHERE cancel_delivered_at IS NULL AND cancel_requested_at IS NOT NULL;
+CREATE INDEX operations_parked ON operations (parked_at) WHERE state = 'parked';
+CREATE INDEX operations_to_decide ON operations (decision_due_at) WHERE decision IS NOT NULL AND decision_delivered_at IS NULL;
+CREATE INDEX operations_to_reconcile ON operations (reconciled_at) WHERE ended_at IS NULL AND run_id IS NOT NULL;
 CALL isolate_tenants('operations');
 
 CREATE FUNCTION refuse_change_of_ended_operation() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -6,18 +6,21 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use leadline_domain::{Class, Code, Failure};
 use leadline_salesforce::SalesforceError;
 use leadline_secrets::{Purpose, hmac_sha256_hex};
 use leadline_store::{TenantTx, ledger, sealed_secrets};
+use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 
-use crate::{calls, secrets, step::Attempt};
+use crate::{attempt::Attempt, calls, secrets};
 
 const TIMESTAMP: &str = "X-Leadline-Timestamp";
 const SIGNATURE: &str = "X-Leadline-Signature";
-/// The fact that counts attempts.
+/// The facts that count attempts, and say when the first was made.
 const ATTEMPTS: &str = "attempts";
+const SINCE: &str = "since";
 
 /// What an org is told.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,7 @@ pub(crate) async fn post(attempt: &Attempt, callback: Callback, body: &Json) -> 
     let client = attempt.org().await?;
     calls::reserve(attempt, &client, 1).await?;
     let body = body.to_string();
-    let timestamp = chrono::Utc::now().timestamp().to_string();
+    let timestamp = Utc::now().timestamp().to_string();
     let signature = format!("v1={}", hmac_sha256_hex(&key, &[timestamp.as_bytes(), b".", body.as_bytes()]));
     client.apex_rest_post(callback.path(), &[(TIMESTAMP, &timestamp), (SIGNATURE, &signature)], body).await.map_err(refusal)?;
     Ok(())
@@ -74,9 +77,16 @@ fn refusal(error: SalesforceError) -> Failure {
 pub(crate) async fn next_attempt(attempt: &Attempt, tx: &mut TenantTx, refused: Failure) -> Result<Later, Failure> {
     let config = &attempt.services().config;
     let before = attempt.facts().get(ATTEMPTS).and_then(Json::as_u64).unwrap_or(0);
-    ledger::record_facts(tx, attempt.key(), &json!({ ATTEMPTS: before + 1 })).await?;
+    let now = Utc::now();
+    let since = attempt.facts().get(SINCE).and_then(|at| DateTime::<Utc>::deserialize(at).ok()).unwrap_or(now);
+    ledger::record_facts(tx, attempt.key(), &json!({ ATTEMPTS: before + 1, SINCE: since })).await?;
     let doublings = u32::try_from(before).unwrap_or(u32::MAX).min(16);
     let next_in = (config.first_callback * 2_u32.pow(doublings)).min(config.longest_callback).max(Duration::from_secs(1));
+    if (now - since).to_std().is_ok_and(|tried| tried > config.callback_patience) {
+        let message =
+            format!("for {} h the org has not taken the callback; last: {refused}", config.callback_patience.as_secs() / 3600);
+        return Ok(Later { failure: Failure::new(Code::CallbackUndelivered, message), next_in });
+    }
     // A quota says by itself how long it lasts.
     let next_in = match (refused.class(), refused.retry_after_seconds) {
         (Class::Quota, Some(seconds)) => next_in.max(Duration::from_secs(seconds)),

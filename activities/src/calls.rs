@@ -5,7 +5,7 @@ use leadline_domain::{Code, Failure, OperationRef};
 use leadline_salesforce::{Meter, OrgClient};
 use leadline_store::{TenantTx, budgets};
 
-use crate::{services::Services, step::Attempt};
+use crate::{attempt::Attempt, services::Services};
 
 /// Makes sure that the operation has `calls` reserved and not spent. Before it refuses for what the org was last known to have
 /// left, it asks the org: others' calls age out of its 24 hours at any time.

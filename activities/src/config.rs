@@ -5,6 +5,8 @@ use std::time::Duration;
 use leadline_salesforce::Options;
 use leadline_store::budgets;
 
+use crate::faults::Faults;
+
 /// Typed configuration of a worker's steps. The sagas' own limits are [`leadline_workflows::Limits`].
 #[derive(Debug, Clone)]
 pub struct StepConfig {
@@ -29,6 +31,10 @@ pub struct StepConfig {
     /// Waits between attempts to call an org back: the first, doubled up to the longest.
     pub first_callback: Duration,
     pub longest_callback: Duration,
+    /// After so long without success, a callback waits for a person.
+    pub callback_patience: Duration,
+    /// Faults of tests.
+    pub faults: Faults,
     /// After this time a training run is aborted, with a code. It never shapes a model.
     pub training_wall_clock: Duration,
     /// How long a cancelled body may take to end by itself before it is dropped.
@@ -51,6 +57,8 @@ impl Default for StepConfig {
             claim_lifetime: Duration::from_secs(7 * 24 * 3600),
             first_callback: Duration::from_secs(2),
             longest_callback: Duration::from_secs(3600),
+            callback_patience: Duration::from_secs(24 * 3600),
+            faults: Faults::default(),
             training_wall_clock: Duration::from_secs(3600),
             cancel_grace: Duration::from_secs(15),
             stall_after: Duration::from_secs(300),

@@ -3,10 +3,12 @@
 //! Every step goes through [`step`]: there it meets the ledger, the heartbeat, cancellation, and the one mapping of errors to
 //! failures with a code. What a step may rely on, and what it must keep to, stands there.
 
+mod attempt;
 mod callback;
 mod calls;
 pub mod config;
 mod exporting;
+pub mod faults;
 mod onboarding;
 mod operation;
 mod orgs;

@@ -17,9 +17,9 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     lake, secrets,
     services::Services,
-    step::{Attempt, Done, Undoing},
 };
 
 /// The object that claims a tenant's prefix.
@@ -135,5 +135,5 @@ async fn activate_tenant(attempt: Attempt, (): ()) -> Result<Done<()>, Failure> 
         return Err(Failure::new(Code::TenantNotReady, format!("the org of tenant {} was never verified", tenant.id)));
     }
     tenants::activate(&mut tx).await?;
-    attempt.finish(tx, &()).await
+    attempt.finish_pivot(tx, &()).await
 }

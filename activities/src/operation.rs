@@ -1,22 +1,23 @@
 //! The steps that keep the operation's own row. They have no row in the ledger: each is right however often it runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use leadline_domain::{Code, Failure, OperationState};
+use leadline_domain::{Code, Failure, OperationRef, OperationState};
 use leadline_store::{
+    TenantTx,
     audit::{self, AuditEntry},
-    ledger::{self, StepKey, StepStart},
-    operations::{self, Closing, CourseUpdate},
+    ledger::{self, StepKey, StepStart, StepState},
+    operations::{self, Closing, CourseUpdate, NewParking},
 };
 use leadline_workflows::{
     StepInput,
-    envelope::{BeginOperation, Beginning, CloseOperation, DecidePivot, Ending, RecordState, Settlement, StateChange},
+    envelope::{BeginOperation, Beginning, CloseOperation, DecidePivot, Ending, Parking, RecordState, Settlement, StateChange},
 };
 use serde_json::{Value as Json, json};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::{pulse::Pulse, services::Services};
+use crate::{faults::FaultKind, pulse::Pulse, services::Services};
 
 /// The fact by which a pivot's body says that a vendor is about to be asked, and, set to false, that it has refused.
 pub(crate) const ASKED: &str = "asked";
@@ -32,83 +33,163 @@ impl OperationActivities {
         input: StepInput<()>,
     ) -> Result<Beginning, ActivityError> {
         let run = ctx.info().workflow_run_id.clone().unwrap_or_default();
-        self.0.supervise(&ctx, &Pulse::new(), begin(&self.0, input, run)).await
+        let sequence = sequence(&ctx);
+        self.keep(&ctx, &input.operation, || begin(&self.0, &input, &run, sequence)).await
     }
 
     #[activity(definition = RecordState)]
     pub async fn record_state(self: Arc<Self>, ctx: ActivityContext, input: StepInput<StateChange>) -> Result<(), ActivityError> {
-        self.0.supervise(&ctx, &Pulse::new(), record(&self.0, input)).await
+        let sequence = sequence(&ctx);
+        self.keep(&ctx, &input.operation, || record(&self.0, &input, sequence)).await
     }
 
     #[activity(definition = CloseOperation)]
     pub async fn close_operation(self: Arc<Self>, ctx: ActivityContext, input: StepInput<Ending>) -> Result<(), ActivityError> {
-        self.0.supervise(&ctx, &Pulse::new(), close(&self.0, input)).await
+        self.keep(&ctx, &input.operation, || close(&self.0, &input)).await
     }
 
     #[activity(definition = DecidePivot)]
     pub async fn decide_pivot(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<Settlement, ActivityError> {
-        self.0.supervise(&ctx, &Pulse::new(), decide(&self.0, input)).await
+        self.keep(&ctx, &input.operation, || decide(&self.0, &input)).await
     }
 }
 
-async fn begin(services: &Services, input: StepInput<()>, run: String) -> Result<Beginning, Failure> {
+impl OperationActivities {
+    async fn keep<R: Send, F: Future<Output = Result<R, Failure>> + Send>(
+        &self,
+        ctx: &ActivityContext,
+        operation: &OperationRef,
+        body: impl Fn() -> F,
+    ) -> Result<R, ActivityError> {
+        let step = &ctx.info().activity_type;
+        let work = |fault| {
+            let body = body();
+            async move {
+                let _held = match fault {
+                    Some(FaultKind::Hold) => Some(self.0.config.faults.released(step).await),
+                    _ => None,
+                };
+                body.await
+            }
+        };
+        self.0.supervise(ctx, &Pulse::new(), operation, work).await
+    }
+}
+
+/// Where an update stands among those of all runs of its operation: when the server scheduled it. A count kept by the workflow would
+/// begin anew in a run that was reset to before some of them.
+fn sequence(ctx: &ActivityContext) -> i64 {
+    let scheduled = ctx.info().scheduled_time.unwrap_or_else(SystemTime::now);
+    let since_1970 = scheduled.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
+}
+
+async fn begin(services: &Services, input: &StepInput<()>, run: &str, sequence: i64) -> Result<Beginning, Failure> {
     let id = &input.operation.operation;
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
     let row = operations::get(&mut tx, id).await?;
     if row.state.is_ended() {
         return Ok(Beginning::Ended { state: row.state });
     }
-    operations::record_start(&mut tx, id, &run).await?;
-    let sequence = row.sequence + 1;
-    let update = CourseUpdate { sequence, state: OperationState::Running, step: None, code: None, message: None };
+    operations::record_run(&mut tx, id, run).await?;
+    let state = OperationState::Running;
+    let update = CourseUpdate { sequence, state, step: None, code: None, message: None, parking: None };
     operations::update_state(&mut tx, id, &update).await?;
-    tx.commit().await?;
-    Ok(Beginning::Run { sequence })
-}
-
-async fn record(services: &Services, input: StepInput<StateChange>) -> Result<(), Failure> {
-    let StateChange { state, sequence, code, message } = input.params;
-    let mut tx = services.store.tenant(&input.operation.tenant).await?;
-    let update = CourseUpdate { sequence, state, step: None, code, message };
-    operations::update_state(&mut tx, &input.operation.operation, &update).await?;
-    Ok(tx.commit().await?)
-}
-
-async fn close(services: &Services, input: StepInput<Ending>) -> Result<(), Failure> {
-    let state = input.params.state();
-    let (closing, late_cancel) = match input.params {
-        Ending::Succeeded { result, late_cancel } => {
-            let message =
-                late_cancel.then(|| "a cancel was asked for after the effect had been seen, and changed nothing".to_owned());
-            (Closing { state, result: Some(result), code: None, message }, late_cancel)
-        }
-        Ending::Failed { code, message } => (Closing { state, result: None, code: Some(code), message: Some(message) }, false),
-        Ending::Cancelled => {
-            let message = "cancelled on request; everything it did is undone".to_owned();
-            (Closing { state, result: None, code: Some(Code::Cancelled), message: Some(message) }, false)
-        }
+    let beginning = match row.terminated_at {
+        None => Beginning::Run,
+        Some(_) => Beginning::Unwind { done: done_steps(&mut tx, input).await? },
     };
+    tx.commit().await?;
+    Ok(beginning)
+}
+
+async fn done_steps(tx: &mut TenantTx, input: &StepInput<()>) -> Result<Vec<String>, Failure> {
+    let rows = ledger::steps(tx, &input.operation.operation).await?;
+    let done = rows.into_iter().filter(|row| row.state == StepState::Done && row.epoch == input.epoch);
+    Ok(done.map(|row| row.step).collect())
+}
+
+async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i64) -> Result<(), Failure> {
+    let StateChange { state, code, message, parking, decision } = input.params.clone();
+    let id = &input.operation.operation;
+    let step = parking.as_ref().map(|parking| parking.parked.step.clone());
+    let update = CourseUpdate { sequence, state, step, code, message, parking: parking.map(new_parking) };
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
-    let before = operations::get(&mut tx, &input.operation.operation).await?;
-    operations::close(&mut tx, &input.operation.operation, &closing).await?;
-    if late_cancel && !before.state.is_ended() {
-        operations::note_late_cancel(&mut tx, &input.operation.operation).await?;
+    let applied = operations::update_state(&mut tx, id, &update).await?;
+    if let Some(decision) = decision.filter(|_| applied) {
         let entry = AuditEntry {
             tenant: &input.operation.tenant,
-            operation: Some(&input.operation.operation),
-            actor: "worker",
-            action: "operation.late_cancel",
-            detail: json!({ "state": state }),
+            operation: Some(id),
+            actor: decision.instruction.actor.as_deref().unwrap_or("temporal"),
+            action: "operation.resume",
+            detail: json!({
+                "verb": decision.verb,
+                "park": decision.instruction.park,
+                "correction": decision.instruction.correction,
+                "reason": decision.instruction.reason,
+            }),
         };
         audit::append(&mut tx, &entry).await?;
     }
     Ok(tx.commit().await?)
 }
 
+fn new_parking(Parking { parked, deadline, at_deadline }: Parking) -> NewParking {
+    NewParking { number: parked.number, verbs: parked.verbs, deadline, at_deadline }
+}
+
+async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Failure> {
+    let id = &input.operation.operation;
+    let closing = closing(input.params.clone());
+    let late_cancel = matches!(input.params, Ending::Succeeded { late_cancel: true, .. });
+    let mut tx = services.store.tenant(&input.operation.tenant).await?;
+    let before = operations::get(&mut tx, id).await?;
+    operations::close(&mut tx, id, &closing).await?;
+    if late_cancel && !before.state.is_ended() {
+        operations::note_late_cancel(&mut tx, id).await?;
+        let entry = AuditEntry {
+            tenant: &input.operation.tenant,
+            operation: Some(id),
+            actor: "worker",
+            action: "operation.late_cancel",
+            detail: json!({ "state": closing.state }),
+        };
+        audit::append(&mut tx, &entry).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+fn closing(ending: Ending) -> Closing {
+    let state = ending.state();
+    match ending {
+        Ending::Succeeded { result, late_cancel } => {
+            let message =
+                late_cancel.then(|| "a cancel was asked for after the effect had been seen, and changed nothing".to_owned());
+            Closing { state, result: Some(result), code: None, message }
+        }
+        Ending::Failed { code, message, left_behind } => {
+            Closing { state, result: None, code: Some(code), message: Some(message + &left(&left_behind)) }
+        }
+        Ending::Cancelled { left_behind } if left_behind.is_empty() => {
+            let message = "cancelled on request; everything it did is undone".to_owned();
+            Closing { state, result: None, code: Some(Code::Cancelled), message: Some(message) }
+        }
+        Ending::Cancelled { left_behind } => {
+            let message = format!("cancelled on request{}", left(&left_behind));
+            Closing { state, result: None, code: Some(Code::Cancelled), message: Some(message) }
+        }
+    }
+}
+
+/// What the operation's message says of undos that a person skipped.
+fn left(steps: &[String]) -> String {
+    if steps.is_empty() { String::new() } else { format!("; left behind, as a person decided: what {} did", steps.join(", ")) }
+}
+
 /// Reads the pivot's ledger row under its lock. If the pivot is not done and no vendor may have heard of it, its epoch is
 /// closed in the same transaction, so that the answer stays true.
-async fn decide(services: &Services, input: StepInput<()>) -> Result<Settlement, Failure> {
-    let key = StepKey { operation: input.operation.operation.clone(), step: input.step, epoch: input.epoch };
+async fn decide(services: &Services, input: &StepInput<()>) -> Result<Settlement, Failure> {
+    let key = StepKey { operation: input.operation.operation.clone(), step: input.step.clone(), epoch: input.epoch };
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
     let facts = match ledger::open_step(&mut tx, &key).await {
         Ok(StepStart::Done { result }) => return Ok(Settlement::Happened(result)),

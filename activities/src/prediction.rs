@@ -18,8 +18,8 @@ use leadline_store::{
 use leadline_workflows::{
     StepInput,
     predict_async::{
-        DeliverCallback, DiscardScore, FailPrediction, ForgetPrediction, ScoreRecord, ScoredRecord, StorePrediction,
-        StoredPrediction, WriteBack, WrittenBack,
+        DeliverCallback, DiscardScore, FailPrediction, ForgetPrediction, ForgoCallback, ScoreRecord, ScoredRecord,
+        StorePrediction, StoredPrediction, WriteBack, WrittenBack,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,11 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     callback::{self, Callback},
     calls,
     operation::ASKED,
     services::Services,
-    step::{Attempt, Done, Undoing},
 };
 
 /// The fields of the org's object that a score is written into.
@@ -107,6 +107,15 @@ impl PredictActivities {
     ) -> Result<(), ActivityError> {
         self.0.step(ctx, input, deliver_callback).await
     }
+
+    #[activity(definition = ForgoCallback)]
+    pub async fn forgo_callback(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<PredictAsync>,
+    ) -> Result<(), ActivityError> {
+        self.0.forgo(ctx, input, forgo_callback).await
+    }
 }
 
 async fn score_record(attempt: Attempt, predict: PredictAsync) -> Result<Done<ScoredRecord>, Failure> {
@@ -175,7 +184,7 @@ async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<Writ
     let Some(record) = predict.record_id.filter(|_| predict.write_back) else {
         let mut tx = attempt.fence().await?;
         predictions::written_back(&mut tx, &operation).await?;
-        return attempt.finish(tx, &WrittenBack { written: false }).await;
+        return attempt.finish_pivot(tx, &WrittenBack { written: false }).await;
     };
     // Whatever can fail before the org is asked comes before the ledger says that it was.
     let client = attempt.org().await?;
@@ -204,7 +213,7 @@ async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<Writ
     let mut tx = attempt.fence().await?;
     let Err(error) = client.update_record(&object, &record, &score_fields(&answer, &asked)).await else {
         predictions::written_back(&mut tx, &operation).await?;
-        return attempt.finish(tx, &WrittenBack { written: true }).await;
+        return attempt.finish_pivot(tx, &WrittenBack { written: true }).await;
     };
     let refused = (!error.leaves_open()).then(|| refusal(&error));
     match refused {
@@ -270,7 +279,7 @@ async fn look_up(
     let mut tx = attempt.fence().await?;
     if written {
         predictions::written_back(&mut tx, &attempt.operation().operation).await?;
-        return attempt.finish(tx, &WrittenBack { written: true }).await;
+        return attempt.finish_pivot(tx, &WrittenBack { written: true }).await;
     }
     ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: false })).await?;
     tx.commit().await?;
@@ -339,6 +348,16 @@ async fn complete(attempt: &Attempt, delivered: bool) -> Result<Done<()>, Failur
     claims::delete(&mut tx, operation, ClaimPurpose::Answer).await?;
     budgets::release(&mut tx, operation).await?;
     attempt.finish(tx, &()).await
+}
+
+/// Ends the request without telling the org.
+async fn forgo_callback(undoing: Undoing, _: PredictAsync) -> Result<(), Failure> {
+    let mut tx = undoing.begin().await?;
+    let operation = &undoing.operation.operation;
+    predictions::complete(&mut tx, operation, false).await?;
+    claims::delete(&mut tx, operation, ClaimPurpose::Answer).await?;
+    budgets::release(&mut tx, operation).await?;
+    Ok(tx.commit().await?)
 }
 
 fn answer_of(content: &Json) -> Result<Answer, Failure> {

@@ -6,16 +6,16 @@ use leadline_domain::{Code, Failure, ModelState, operation::PromoteModel};
 use leadline_store::{budgets, models};
 use leadline_workflows::{
     StepInput,
-    promote_model::{ActivateModel, ActivatedModel, CheckPromotion, NotifyOrg},
+    promote_model::{ActivateModel, ActivatedModel, CheckPromotion, ForgoNotice, NotifyOrg},
 };
 use serde_json::json;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     callback::{self, Callback},
     services::Services,
-    step::{Attempt, Done},
     training::artifact_of,
 };
 
@@ -49,6 +49,15 @@ impl PromoteActivities {
     ) -> Result<(), ActivityError> {
         self.0.step(ctx, input, notify_org).await
     }
+
+    #[activity(definition = ForgoNotice)]
+    pub async fn forgo_notice(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<ActivatedModel>,
+    ) -> Result<(), ActivityError> {
+        self.0.forgo(ctx, input, forgo_notice).await
+    }
 }
 
 /// A model that cannot be read would leave the tenant without predictions.
@@ -70,7 +79,7 @@ async fn activate_model(attempt: Attempt, promote: PromoteModel) -> Result<Done<
     let mut tx = attempt.fence().await?;
     let previous = models::activate(&mut tx, &promote.model).await?;
     let definition = models::get(&mut tx, &promote.model).await?.definition_name;
-    attempt.finish(tx, &ActivatedModel { model: promote.model, definition, previous }).await
+    attempt.finish_pivot(tx, &ActivatedModel { model: promote.model, definition, previous }).await
 }
 
 async fn notify_org(attempt: Attempt, activated: ActivatedModel) -> Result<Done<()>, Failure> {
@@ -94,4 +103,10 @@ async fn notify_org(attempt: Attempt, activated: ActivatedModel) -> Result<Done<
             Err(later.failure)
         }
     }
+}
+
+async fn forgo_notice(undoing: Undoing, _: ActivatedModel) -> Result<(), Failure> {
+    let mut tx = undoing.begin().await?;
+    budgets::release(&mut tx, &undoing.operation.operation).await?;
+    Ok(tx.commit().await?)
 }

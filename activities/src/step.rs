@@ -21,57 +21,35 @@
 //!
 //! **Heartbeat.** It says that the body gets on: a body that has not for a while is left to the server's timeout.
 //!
-//! Faults for tests belong into [`supervise`]: it surrounds every body, forward and undo.
+//! **Pivot.** A saga's pivot ends by [`Attempt::finish_pivot`], which notes that the effect has been seen. From then on every undo
+//! of the operation is refused with `PIVOT_PASSED`: a run that was reset, and is cancelled before it comes to its pivot again, must
+//! not take back what others rely on.
 
-use std::{future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, TryFutureExt as _};
 use leadline_domain::{Code, Failure, OperationRef, TenantId};
-use leadline_salesforce::{Meter, OrgClient};
 use leadline_store::{
-    TenantTx,
-    ledger::{self, LedgerRow, StepKey, StepStart, StepState},
-    operations::{self, Progress},
+    ledger::{self, StepKey, StepStart},
+    operations,
 };
 use leadline_workflows::{StepInput, stop::report};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::{calls, pulse::Pulse, services::Services};
+use crate::{
+    attempt::{Attempt, Done, Undoing, whole_step},
+    calls,
+    faults::FaultKind,
+    pulse::Pulse,
+    services::Services,
+};
 
 /// How often a heartbeat is offered when the step names no timeout.
 const DEFAULT_BEAT: Duration = Duration::from_secs(10);
-
-/// One attempt at a step: what its body works with.
-#[derive(Clone)]
-pub(crate) struct Attempt {
-    services: Arc<Services>,
-    operation: OperationRef,
-    key: StepKey,
-    facts: Json,
-    pulse: Arc<Pulse>,
-    meter: Arc<Meter>,
-}
-
-/// Proof that a step's result stands in the ledger.
-pub(crate) struct Done<R> {
-    result: Json,
-    of: PhantomData<fn() -> R>,
-}
-
-/// An undo under way: the epoch is closed.
-#[derive(Clone)]
-pub(crate) struct Undoing {
-    services: Arc<Services>,
-    pub(crate) operation: OperationRef,
-    pub(crate) key: StepKey,
-    /// What the step recorded on its way.
-    pub(crate) facts: Json,
-    meter: Arc<Meter>,
-}
 
 impl Services {
     /// Runs a step's body, or answers with what an earlier attempt has recorded.
@@ -79,17 +57,23 @@ impl Services {
         self: &Arc<Self>,
         ctx: ActivityContext,
         input: StepInput<P>,
-        body: impl FnOnce(Attempt, P) -> F + Send,
+        body: impl Fn(Attempt, P) -> F + Send + Sync,
     ) -> Result<R, ActivityError>
     where
-        P: Send,
+        P: Clone + Send + Sync,
         R: DeserializeOwned,
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let tenant = input.operation.tenant.clone();
-        let work = self.attempt(input, Arc::clone(&pulse), body).inspect_err(|failure| self.doubt_org(&tenant, failure));
-        let result = self.supervise(&ctx, &pulse, work).await?;
+        let operation = input.operation.clone();
+        let work = |fault: Option<FaultKind>| {
+            let (input, pulse, body) = (input.clone(), Arc::clone(&pulse), &body);
+            async move {
+                let tenant = input.operation.tenant.clone();
+                self.attempt(input, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
+            }
+        };
+        let result = self.supervise(&ctx, &pulse, &operation, work).await?;
         serde_json::from_value(result).map_err(|e| {
             // Never the value: only what serde says about its shape.
             let found = format!("the recorded result does not parse ({:?} error)", e.classify());
@@ -97,43 +81,86 @@ impl Services {
         })
     }
 
-    /// Runs an undo: closes the epoch, lets the body undo, and records it.
+    /// Runs an undo: closes the epoch, lets the body undo, and records it. Refused once the operation has passed its pivot.
     pub(crate) async fn undo<P, F>(
         self: &Arc<Self>,
         ctx: ActivityContext,
         input: StepInput<P>,
-        body: impl FnOnce(Undoing, P) -> F + Send,
+        body: impl Fn(Undoing, P) -> F + Send + Sync,
     ) -> Result<(), ActivityError>
     where
-        P: Send,
+        P: Clone + Send + Sync,
+        F: Future<Output = Result<(), Failure>> + Send,
+    {
+        self.close_and(ctx, input, true, body).await
+    }
+
+    /// Runs what takes the place of a step after the pivot that a person skips: as an undo, it closes the step's epoch first.
+    pub(crate) async fn forgo<P, F>(
+        self: &Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<P>,
+        body: impl Fn(Undoing, P) -> F + Send + Sync,
+    ) -> Result<(), ActivityError>
+    where
+        P: Clone + Send + Sync,
+        F: Future<Output = Result<(), Failure>> + Send,
+    {
+        self.close_and(ctx, input, false, body).await
+    }
+
+    async fn close_and<P, F>(
+        self: &Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<P>,
+        undoes: bool,
+        body: impl Fn(Undoing, P) -> F + Send + Sync,
+    ) -> Result<(), ActivityError>
+    where
+        P: Clone + Send + Sync,
         F: Future<Output = Result<(), Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let tenant = input.operation.tenant.clone();
-        let work = async {
-            let key = key_of(&input);
-            let mut tx = self.store.tenant(&tenant).await?;
-            let closed = ledger::close_epoch(&mut tx, &key).await?;
-            tx.commit().await?;
-            if closed.undone {
-                return Ok(());
+        let operation = input.operation.clone();
+        let work = |fault: Option<FaultKind>| {
+            let (input, body) = (input.clone(), &body);
+            async move {
+                let tenant = input.operation.tenant.clone();
+                let Some(undoing) = self.close(&input, undoes).await? else { return Ok(()) };
+                let undone = async {
+                    if fault == Some(FaultKind::Repeat) {
+                        Box::pin(body(undoing.clone(), input.params.clone())).await?;
+                    }
+                    Box::pin(body(undoing.clone(), input.params)).await
+                };
+                let outcome = undone.await.inspect_err(|failure| self.doubt_org(&tenant, failure));
+                calls::settle(self, &undoing.operation, &undoing.meter).await;
+                outcome?;
+                let mut tx = self.store.tenant(&tenant).await?;
+                ledger::mark_undone(&mut tx, &undoing.key).await?;
+                Ok(tx.commit().await?)
             }
-            let undoing = Undoing {
-                services: Arc::clone(self),
-                operation: input.operation,
-                key: key.clone(),
-                facts: closed.facts,
-                meter: Arc::default(),
-            };
-            let outcome = body(undoing.clone(), input.params).await;
-            calls::settle(self, &undoing.operation, &undoing.meter).await;
-            outcome?;
-            let mut tx = self.store.tenant(&tenant).await?;
-            ledger::mark_undone(&mut tx, &key).await?;
-            Ok(tx.commit().await?)
         };
-        let work = work.inspect_err(|failure| self.doubt_org(&tenant, failure));
-        self.supervise(&ctx, &pulse, work).await
+        self.supervise(&ctx, &pulse, &operation, work).await
+    }
+
+    /// Closes the step's epoch; `None` when it is undone already.
+    async fn close<P>(self: &Arc<Self>, input: &StepInput<P>, undoes: bool) -> Result<Option<Undoing>, Failure> {
+        let key = key_of(input);
+        let mut tx = self.store.tenant(&input.operation.tenant).await?;
+        let closed = ledger::close_epoch(&mut tx, &key).await?;
+        if undoes {
+            operations::begin_undo(&mut tx, &key.operation).await?;
+        }
+        tx.commit().await?;
+        let undoing = Undoing {
+            services: Arc::clone(self),
+            operation: input.operation.clone(),
+            key,
+            facts: closed.facts,
+            meter: Arc::default(),
+        };
+        Ok((!closed.undone).then_some(undoing))
     }
 
     /// The org has refused what it was shown: the tenant's key may have been changed since it was read.
@@ -147,9 +174,11 @@ impl Services {
         self: &Arc<Self>,
         input: StepInput<P>,
         pulse: Arc<Pulse>,
-        body: impl FnOnce(Attempt, P) -> F + Send,
+        body: &(impl Fn(Attempt, P) -> F + Send + Sync),
+        fault: Option<FaultKind>,
     ) -> Result<Json, Failure>
     where
+        P: Clone + Send,
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
         let key = key_of(&input);
@@ -163,7 +192,14 @@ impl Services {
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);
         let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };
-        let outcome = body(attempt.clone(), input.params).await;
+        let _held = match &fault {
+            Some(FaultKind::Hold) => Some(self.config.faults.released(&attempt.key.step).await),
+            _ => None,
+        };
+        if fault == Some(FaultKind::Repeat) {
+            drop(Box::pin(body(attempt.clone(), input.params.clone())).await);
+        }
+        let outcome = Box::pin(body(attempt.clone(), input.params)).await;
         calls::settle(self, &attempt.operation, &attempt.meter).await;
         match outcome {
             Ok(done) => Ok(done.result),
@@ -179,18 +215,25 @@ impl Services {
     }
 
     /// Keeps a body company: heartbeats while it gets on, asks it to stop when that is asked for, and turns whatever it ends
-    /// with into what Temporal understands.
-    pub(crate) async fn supervise<R>(
+    /// with into what Temporal understands. What is to go wrong, goes wrong here.
+    pub(crate) async fn supervise<R, F>(
         &self,
         ctx: &ActivityContext,
         pulse: &Pulse,
-        body: impl Future<Output = Result<R, Failure>> + Send,
-    ) -> Result<R, ActivityError> {
+        operation: &OperationRef,
+        work: impl Fn(Option<FaultKind>) -> F,
+    ) -> Result<R, ActivityError>
+    where
+        F: Future<Output = Result<R, Failure>> + Send,
+        R: Send,
+    {
         let info = ctx.info();
         let (step, workflow) = (info.activity_type.as_str(), info.workflow_id.as_deref().unwrap_or_default());
         let span = tracing::info_span!("step", otel.name = step, step, workflow, attempt = info.attempt);
+        let fault = self.config.faults.take(step, Some(&operation.operation));
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
-        let mut body = pin!(AssertUnwindSafe(body.instrument(span.clone())).catch_unwind());
+        // On the heap: a body's future is large, and a test build would move it over the stack several times.
+        let mut body = Box::pin(AssertUnwindSafe(faulty(fault, work).instrument(span.clone())).catch_unwind());
         let mut ticks = tokio::time::interval(beat);
         let mut drop_at: Option<Instant> = None;
         let outcome = loop {
@@ -228,172 +271,22 @@ impl Services {
     }
 }
 
-impl Attempt {
-    pub(crate) fn services(&self) -> &Arc<Services> {
-        &self.services
-    }
-
-    pub(crate) fn operation(&self) -> &OperationRef {
-        &self.operation
-    }
-
-    /// The tenant's org, whose calls count on this attempt.
-    pub(crate) async fn org(&self) -> Result<OrgClient, Failure> {
-        Ok(self.services.org(self.tenant()).await?.metered_by(Arc::clone(&self.meter)))
-    }
-
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
-    }
-
-    pub(crate) fn tenant(&self) -> &TenantId {
-        &self.operation.tenant
-    }
-
-    pub(crate) fn key(&self) -> &StepKey {
-        &self.key
-    }
-
-    /// The epoch as the lake counts it.
-    pub(crate) fn epoch(&self) -> i64 {
-        i64::from(self.key.epoch)
-    }
-
-    /// What earlier attempts recorded.
-    pub(crate) fn facts(&self) -> &Json {
-        &self.facts
-    }
-
-    /// A transaction that holds nothing; for reads.
-    pub(crate) async fn read(&self) -> Result<TenantTx, Failure> {
-        Ok(self.services.store.tenant_read(self.tenant()).await?)
-    }
-
-    /// A transaction under the step's open epoch, whose lock keeps an undo waiting until it ends.
-    pub(crate) async fn fence(&self) -> Result<TenantTx, Failure> {
-        let mut tx = self.services.store.tenant(self.tenant()).await?;
-        ledger::require_open(&mut tx, &self.key).await?;
-        Ok(tx)
-    }
-
-    /// The step's row, after whatever is being committed of the step, and a transaction that keeps it so.
-    pub(crate) async fn row(&self) -> Result<(TenantTx, LedgerRow), Failure> {
-        let mut tx = self.services.store.tenant(self.tenant()).await?;
-        let row = ledger::locked(&mut tx, &self.key).await?;
-        Ok((tx, row))
-    }
-
-    /// Whether an undo has begun.
-    pub(crate) async fn is_closed(&self) -> Result<bool, Failure> {
-        let (_tx, row) = self.row().await?;
-        Ok(matches!(row.state, StepState::Closed | StepState::Undone))
-    }
-
-    /// Hands on how the transaction ended in which an effect outside of PostgreSQL was made. If it failed and the effect is
-    /// `lost`, so that neither another attempt nor the undo will see to it, the effect is taken back.
-    pub(crate) async fn or_take_back<R>(
-        &self,
-        outcome: Result<R, Failure>,
-        lost: impl Future<Output = Result<bool, Failure>> + Send,
-        take_back: impl Future<Output = Result<(), Failure>> + Send,
-    ) -> Result<R, Failure> {
-        if outcome.is_err() {
-            let taken_back = async { if lost.await? { take_back.await } else { Ok(()) } };
-            if let Err(left) = taken_back.await {
-                tracing::warn!(code = %left.code, message = %left.message, "what a failed attempt made may be left behind");
-            }
+/// The work with its fault. A repeat runs all of it twice, and within it the body.
+async fn faulty<R, F>(fault: Option<FaultKind>, work: impl Fn(Option<FaultKind>) -> F) -> Result<R, Failure>
+where
+    F: Future<Output = Result<R, Failure>>,
+{
+    match fault {
+        Some(FaultKind::Refuse(failure)) => Err(failure),
+        Some(FaultKind::LoseAnswer(failure)) => Box::pin(work(None)).await.and(Err(failure)),
+        Some(FaultKind::Repeat) => {
+            Box::pin(work(Some(FaultKind::Repeat))).await?;
+            Box::pin(work(Some(FaultKind::Repeat))).await
         }
-        outcome
-    }
-
-    /// Records facts for later attempts and for the undo.
-    pub(crate) async fn note(&self, facts: Json) -> Result<(), Failure> {
-        let mut tx = self.services.store.tenant(self.tenant()).await?;
-        ledger::record_facts(&mut tx, &self.key, &facts).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Commits the step's last effect with its result.
-    pub(crate) async fn finish<R: Serialize>(&self, mut tx: TenantTx, result: &R) -> Result<Done<R>, Failure> {
-        let progress = self.pulse.progress().unwrap_or_else(|| whole_step(1));
-        operations::progress(&mut tx, &self.key.operation, &self.key.step, &progress).await?;
-        let result = serde_json::to_value(result)
-            .map_err(|e| Failure::new(Code::Internal, format!("a result cannot be written ({:?} error)", e.classify())))?;
-        let result = ledger::finish_step(tx, &self.key, &result).await?;
-        Ok(Done { result, of: PhantomData })
-    }
-
-    /// The same for a step without an effect in PostgreSQL.
-    pub(crate) async fn finish_alone<R: Serialize>(&self, result: &R) -> Result<Done<R>, Failure> {
-        let tx = self.services.store.tenant(self.tenant()).await?;
-        self.finish(tx, result).await
-    }
-
-    /// Says that the body gets on, and how far it is.
-    pub(crate) fn progress(&self, unit: &str, done: i64, total: Option<i64>) -> Progress {
-        let progress = Progress { unit: unit.to_owned(), done, total };
-        self.pulse.beat(Some(progress.clone()));
-        progress
-    }
-
-    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
-    }
-
-    /// # Errors
-    /// `CANCELLED` once the body was asked to stop: between two pieces of work, never in the middle of one.
-    pub(crate) fn go_on(&self) -> Result<(), Failure> {
-        if self.pulse.stop_asked() { Err(stopped()) } else { Ok(()) }
-    }
-
-    /// Waits, unless the body is asked to stop meanwhile.
-    pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Failure> {
-        tokio::select! {
-            () = tokio::time::sleep(duration) => Ok(()),
-            () = self.pulse.stop() => Err(stopped()),
-        }
-    }
-}
-
-impl Undoing {
-    pub(crate) fn services(&self) -> &Arc<Services> {
-        &self.services
-    }
-
-    /// The tenant's org, whose calls count on this undo.
-    pub(crate) async fn org(&self) -> Result<OrgClient, Failure> {
-        Ok(self.services.org(self.tenant()).await?.metered_by(Arc::clone(&self.meter)))
-    }
-
-    pub(crate) fn tenant(&self) -> &TenantId {
-        &self.operation.tenant
-    }
-
-    pub(crate) fn epoch(&self) -> i64 {
-        i64::from(self.key.epoch)
-    }
-
-    pub(crate) async fn begin(&self) -> Result<TenantTx, Failure> {
-        Ok(self.services.store.tenant(self.tenant()).await?)
-    }
-
-    /// Why the operation is being undone, as its row says.
-    pub(crate) async fn reason(&self, tx: &mut TenantTx) -> Result<(Code, String), Failure> {
-        let row = operations::get(tx, &self.operation.operation).await?;
-        let code = row.code.unwrap_or(Code::Cancelled);
-        Ok((code, row.message.unwrap_or_else(|| "undone".to_owned())))
+        other => Box::pin(work(other)).await,
     }
 }
 
 fn key_of<P>(input: &StepInput<P>) -> StepKey {
     StepKey { operation: input.operation.operation.clone(), step: input.step.clone(), epoch: input.epoch }
-}
-
-/// The progress of a step that counts nothing.
-fn whole_step(done: i64) -> Progress {
-    Progress { unit: "steps".to_owned(), done, total: Some(1) }
-}
-
-fn stopped() -> Failure {
-    Failure::new(Code::Cancelled, "the step was asked to stop")
 }

@@ -29,11 +29,11 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     exporting::show_sealed,
     lake, learning,
     pulse::Pulse,
     services::Services,
-    step::{Attempt, Done, Undoing},
 };
 
 const ID_FIELD: &str = "Id";
@@ -283,7 +283,7 @@ async fn register_model(attempt: Attempt, plan: TrainingPlan) -> Result<Done<Reg
     models::transition(&mut tx, &plan.model, ModelState::Staged).await?;
     let model = models::get(&mut tx, &plan.model).await?;
     let artifact_digest = model.artifact_digest.unwrap_or_default();
-    attempt.finish(tx, &RegisteredModel { model: plan.model, dataset: plan.dataset, artifact_digest }).await
+    attempt.finish_pivot(tx, &RegisteredModel { model: plan.model, dataset: plan.dataset, artifact_digest }).await
 }
 
 /// The artifact of a model, checked against its digest.

@@ -33,14 +33,19 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
-/// The sweeper starts what was accepted and then lost its start, and repeats cancels that did not reach Temporal.
+/// The sweeper starts what was accepted and then lost its start, repeats cancels and decisions that did not reach Temporal, and
+/// compares what should be running with what runs.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepConfig {
     pub interval: Duration,
     /// Younger operations are left to the call that accepted them.
     pub older_than: Duration,
-    /// Operations started in one sweep.
+    /// Operations of each kind of work in one sweep.
     pub batch: u32,
+    /// How long an operation that should be running goes without being compared with its run.
+    pub reconcile_after: Duration,
+    /// Attempts at one workflow task after which a run counts as stuck.
+    pub stuck_after: i32,
 }
 
 impl Default for ApiConfig {
@@ -55,7 +60,13 @@ impl Default for ApiConfig {
             health_interval: Duration::from_secs(5),
             claim_lifetime: Duration::from_secs(24 * 3600),
             daily_api_calls: budgets::DAILY_CALLS,
-            sweep: SweepConfig { interval: Duration::from_secs(5), older_than: Duration::from_secs(5), batch: 100 },
+            sweep: SweepConfig {
+                interval: Duration::from_secs(5),
+                older_than: Duration::from_secs(5),
+                batch: 100,
+                reconcile_after: Duration::from_secs(30),
+                stuck_after: 5,
+            },
         }
     }
 }

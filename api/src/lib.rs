@@ -18,6 +18,7 @@ mod health;
 mod keys;
 mod layers;
 mod metrics;
+mod reconciler;
 mod reference;
 mod rest;
 mod server;

@@ -9,6 +9,12 @@ pub fn error_section(code: Code) -> Option<&'static str> {
     section(ERRORS, code)
 }
 
+/// What the reference asks of whoever meets the code, on one line.
+pub fn suggestions(code: Code) -> Option<String> {
+    let (_, suggestions) = error_section(code)?.split_once("Suggestions:")?;
+    Some(suggestions.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 fn section(reference: &'static str, code: Code) -> Option<&'static str> {
     let heading = format!("\n## {code}\n");
     let start = reference.find(&heading)? + heading.len();

@@ -1,15 +1,24 @@
 //! Rows of the store as messages of the API.
 
 use chrono::{DateTime, Utc};
-use leadline_domain::{Code, Failure, ModelState, OperationKind, OperationState};
+use leadline_domain::{Code, Failure, ModelState, OperationKind, OperationState, Verb, parking::AtDeadline};
 use leadline_proto::{
     v1,
     wkt::{Struct, Timestamp},
 };
-use leadline_store::{PageRequest, audit::AuditRow, consents::Consent, operations::Operation, tenants};
+use leadline_store::{
+    PageRequest,
+    audit::AuditRow,
+    consents::Consent,
+    operations::{Operation, Parking},
+    tenants,
+};
 use serde_json::Value as Json;
 
+use crate::reference::suggestions;
+
 pub fn operation(row: Operation) -> v1::Operation {
+    let step = row.step.clone().unwrap_or_default();
     v1::Operation {
         operation_id: row.id.to_string(),
         tenant_id: row.tenant.to_string(),
@@ -26,6 +35,37 @@ pub fn operation(row: Operation) -> v1::Operation {
         requested_by: row.requested_by,
         workflow_id: row.workflow_id,
         run_id: row.run_id.unwrap_or_default(),
+        parking: row.parking.map(|parked| parking(parked, row.code, step)),
+        stuck_since_time: stamp(row.stuck_since),
+    }
+}
+
+fn parking(row: Parking, code: Option<Code>, step: String) -> v1::Parking {
+    let at_deadline = match row.at_deadline {
+        AtDeadline::Compensate => v1::AtDeadline::Compensate,
+        AtDeadline::Retry => v1::AtDeadline::TryAgain,
+    };
+    let mut shown = v1::Parking {
+        step,
+        what_to_do: code.and_then(suggestions).unwrap_or_default(),
+        since_time: Some(row.since.into()),
+        deadline_time: Some(row.deadline.into()),
+        at_deadline: at_deadline.into(),
+        verbs: row.verbs.into_iter().map(|allowed| verb(allowed).into()).collect(),
+        ..v1::Parking::default()
+    };
+    if let Some(decision) = row.decision {
+        shown.decided = verb(decision.verb).into();
+        shown.decided_by = decision.instruction.actor.unwrap_or_default();
+    }
+    shown
+}
+
+pub fn verb(verb: Verb) -> v1::OperationVerb {
+    match verb {
+        Verb::Retry => v1::OperationVerb::Retry,
+        Verb::Skip => v1::OperationVerb::Skip,
+        Verb::Abandon => v1::OperationVerb::Abandon,
     }
 }
 

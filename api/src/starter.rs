@@ -1,7 +1,11 @@
 //! Tells Temporal what was accepted and what was cancelled: at once, or later by the sweeper.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use leadline_domain::{Code, Failure, OperationState};
 use leadline_store::{
     Store, claims,
@@ -10,16 +14,23 @@ use leadline_store::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, Span, debug, info_span, warn};
 
-use crate::{config::SweepConfig, metrics, temporal::Temporal};
+use crate::{
+    config::SweepConfig,
+    metrics,
+    temporal::{Delivered, Temporal},
+};
 
 /// The caller's own words stay in the audit log: a workflow's history cannot be edited, and people write names.
 const CANCEL_REASON: &str = "asked for through the API";
 
+/// Decisions that are sent at the same time.
+const DECISIONS_AT_ONCE: usize = 16;
+
 /// Starts and cancels the workflows of operations.
 #[derive(Clone)]
 pub struct Starter {
-    store: Store,
-    temporal: Temporal,
+    pub(crate) store: Store,
+    pub(crate) temporal: Temporal,
     under_way: TaskTracker,
 }
 
@@ -38,6 +49,30 @@ impl Starter {
     /// Tells Temporal of a cancel that is written down, beside the caller.
     pub fn cancel(&self, operation: &Operation) {
         self.deliver_beside(operation);
+    }
+
+    /// Sends a decision that is written down, beside the caller.
+    pub fn decide(&self, operation: &Operation) {
+        let (starter, operation) = (self.clone(), operation.clone());
+        let span = span_of(&operation);
+        let delivery = async move {
+            if let Err(failure) = starter.deliver_decision(&operation).await {
+                warn!(code = %failure.code, reason = failure.message, "left to the sweeper");
+            }
+        };
+        self.under_way.spawn(delivery.instrument(span));
+    }
+
+    async fn deliver_decision(&self, operation: &Operation) -> Result<(), Failure> {
+        let Some(parking) = &operation.parking else { return Ok(()) };
+        let Some(decision) = &parking.decision else { return Ok(()) };
+        match self.temporal.decide(&operation.reference(), decision).await? {
+            Delivered::Taken => debug!(verb = %decision.verb, "decided"),
+            Delivered::TooLate(why) => warn!(verb = %decision.verb, why, "the decision came too late"),
+        }
+        let mut tx = self.store.tenant(&operation.tenant).await?;
+        operations::record_decision(&mut tx, &operation.id, parking.number).await?;
+        Ok(tx.commit().await?)
     }
 
     /// What cannot be delivered now, the sweeper delivers.
@@ -104,12 +139,20 @@ impl Starter {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
             }
-            match self.sweep_once(config.older_than, config.batch).await {
-                Ok(0) => {}
-                Ok(delivered) => debug!(delivered, "swept"),
-                Err(failure) => {
-                    metrics::count_sweep_failure();
-                    warn!(code = %failure.code, reason = failure.message, "a sweep was given up; the next one goes on");
+            // Each by itself: a decision needs a living worker, and starts must not wait for one.
+            let swept = [
+                self.sweep_once(config.older_than, config.batch).await,
+                self.sweep_decisions(config.batch).await,
+                self.reconcile(&config).await,
+            ];
+            for outcome in swept {
+                match outcome {
+                    Ok(0) => {}
+                    Ok(delivered) => debug!(delivered, "swept"),
+                    Err(failure) => {
+                        metrics::count_sweep_failure();
+                        warn!(code = %failure.code, reason = failure.message, "a sweep was given up; the next one goes on");
+                    }
                 }
             }
         }
@@ -134,6 +177,20 @@ impl Starter {
             }
         }
         Ok(delivered)
+    }
+
+    /// Several at once, since each waits for a worker.
+    async fn sweep_decisions(&self, batch: u32) -> Result<usize, Failure> {
+        let mut tx = self.store.operator().await?;
+        let waiting = operations::undelivered_decisions(&mut tx, batch).await?;
+        drop(tx);
+        let delivered = AtomicUsize::new(0);
+        let delivering = stream::iter(waiting).map(Ok).try_for_each_concurrent(DECISIONS_AT_ONCE, async |operation| {
+            self.deliver_decision(&operation).instrument(span_of(&operation)).await?;
+            delivered.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        delivering.await.map(|()| delivered.into_inner())
     }
 
     /// Deletes fields and answers that were promised to be kept no longer than until now.

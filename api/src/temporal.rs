@@ -5,19 +5,24 @@
 use std::{sync::Arc, time::Duration};
 
 use leadline_domain::{
-    Code, Failure,
+    Code, Failure, Verb,
     operation::{OperationRef, OperationState, SAGA_QUEUE, SagaInput, attribute},
+    parking::{Decision, Instruction},
 };
 use leadline_telemetry::propagation;
 use serde_json::Value as Json;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowStartOptions,
-    errors::{WorkflowInteractionError, WorkflowStartError},
+    Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions, WorkflowStartUpdateOptions,
+    errors::{WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError},
 };
 use temporalio_common::{
-    HasWorkflowDefinition, Priority, WorkflowDefinition,
-    protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest,
+    HasWorkflowDefinition, Priority, UpdateDefinition, WorkflowDefinition,
+    protos::temporal::api::{
+        common::v1::WorkflowExecution,
+        enums::v1::WorkflowExecutionStatus,
+        workflowservice::v1::{DescribeNamespaceRequest, DescribeWorkflowExecutionRequest},
+    },
     search_attributes::{SearchAttributeKey, SearchAttributes},
 };
 use tokio::sync::OnceCell;
@@ -40,6 +45,27 @@ pub struct Started {
     pub run_id: Option<String>,
 }
 
+/// What became of a decision that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    Taken,
+    /// The run does not wait for it any more.
+    TooLate(String),
+}
+
+/// How a run stands in Temporal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunStatus {
+    Open {
+        /// Attempts at the workflow task that is pending.
+        task_attempts: i32,
+    },
+    /// It has ended; how, in the server's word.
+    Closed(&'static str),
+    /// The server keeps nothing of it.
+    Unknown,
+}
+
 /// A workflow known by its type's name; its result is read from the operation row, not from Temporal.
 struct Saga {
     name: &'static str,
@@ -58,6 +84,21 @@ impl HasWorkflowDefinition for Saga {
     type Run = Self;
 }
 
+/// The update by which a decision reaches a run.
+struct Resolve {
+    verb: Verb,
+}
+
+impl UpdateDefinition for Resolve {
+    type Workflow = Saga;
+    type Input = Instruction;
+    type Output = ();
+
+    fn name(&self) -> &str {
+        self.verb.as_str()
+    }
+}
+
 impl Temporal {
     pub fn lazy(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
         Self { connection, namespace: namespace.into(), client: Arc::default() }
@@ -69,7 +110,11 @@ impl Temporal {
     /// # Errors
     /// [`Code::TemporalUnavailable`]; [`Code::Internal`] when the input cannot be encoded.
     pub async fn start(&self, operation: &OperationRef, params: Json) -> Result<Started, Failure> {
-        let options = start_options(operation);
+        self.start_as(operation, params, WorkflowIdReusePolicy::RejectDuplicate).await
+    }
+
+    async fn start_as(&self, operation: &OperationRef, params: Json, reuse: WorkflowIdReusePolicy) -> Result<Started, Failure> {
+        let options = start_options(operation, reuse);
         let input = SagaInput { operation: operation.clone(), params };
         let client = self.client().await?;
         let start = client.start_workflow(Saga { name: operation.kind.as_str() }, input, options);
@@ -79,6 +124,63 @@ impl Temporal {
             Err(WorkflowStartError::Rpc(status)) => Err(unavailable("start the workflow", &status)),
             Err(error) => Err(Failure::new(Code::Internal, format!("cannot start the workflow: {error}"))),
         }
+    }
+
+    /// Starts the saga again whose last run has ended without ending the operation.
+    ///
+    /// # Errors
+    /// As [`Temporal::start`].
+    pub async fn start_anew(&self, operation: &OperationRef, params: Json) -> Result<Started, Failure> {
+        self.start_as(operation, params, WorkflowIdReusePolicy::AllowDuplicate).await
+    }
+
+    /// Sends a decision about a parking to its run. Sent again, it is one decision.
+    ///
+    /// # Errors
+    /// [`Code::TemporalUnavailable`], also while no worker is there to take it.
+    pub async fn decide(&self, operation: &OperationRef, decision: &Decision) -> Result<Delivered, Failure> {
+        let park = decision.instruction.park.unwrap_or_default();
+        let instruction = Instruction {
+            // The caller's own words stay in the audit log: a history cannot be edited, and people write names.
+            reason: decision.instruction.reason.as_ref().map(|_| "see the audit log".to_owned()),
+            ..decision.instruction.clone()
+        };
+        let client = self.client().await?;
+        let handle = client.get_workflow_handle::<Saga>(operation.workflow_id());
+        let options = WorkflowStartUpdateOptions::builder().update_id(format!("{}-{park}", decision.verb)).build();
+        let sent = handle.start_update(Resolve { verb: decision.verb }, instruction, options);
+        let accepted = match within(sent).await? {
+            Ok(accepted) => accepted,
+            Err(WorkflowUpdateError::NotFound(_)) => return Ok(Delivered::TooLate("the run has ended".to_owned())),
+            Err(WorkflowUpdateError::Rpc(status)) => return Err(unavailable("send the decision", &status)),
+            Err(error) => return Err(Failure::new(Code::Internal, format!("cannot send the decision: {error}"))),
+        };
+        match within(accepted.get_result(RpcOptions::default())).await? {
+            Ok(()) => Ok(Delivered::Taken),
+            Err(WorkflowUpdateError::Failed(refused)) => Ok(Delivered::TooLate(refused.message.clone())),
+            Err(WorkflowUpdateError::NotFound(_)) => Ok(Delivered::TooLate("the run has ended".to_owned())),
+            Err(error) => Err(Failure::new(Code::TemporalUnavailable, format!("cannot learn of the decision: {error}"))),
+        }
+    }
+
+    /// # Errors
+    /// [`Code::TemporalUnavailable`].
+    pub async fn status(&self, operation: &OperationRef) -> Result<RunStatus, Failure> {
+        let mut service = self.client().await?.connection().workflow_service();
+        let execution = WorkflowExecution { workflow_id: operation.workflow_id(), run_id: String::new() };
+        let request = DescribeWorkflowExecutionRequest { namespace: self.namespace.clone(), execution: Some(execution) };
+        let described = match within(service.describe_workflow_execution(tonic::Request::new(request))).await? {
+            Ok(described) => described.into_inner(),
+            Err(status) if status.code() == tonic::Code::NotFound => return Ok(RunStatus::Unknown),
+            Err(status) => return Err(unavailable("describe the workflow", &status)),
+        };
+        let status = described.workflow_execution_info.map(|info| info.status()).unwrap_or_default();
+        Ok(match status {
+            WorkflowExecutionStatus::Running | WorkflowExecutionStatus::ContinuedAsNew | WorkflowExecutionStatus::Paused => {
+                RunStatus::Open { task_attempts: described.pending_workflow_task.map_or(0, |task| task.attempt) }
+            }
+            ended => RunStatus::Closed(ended.as_str_name()),
+        })
     }
 
     /// Asks a run to cancel. A run that has ended, or that the server no longer keeps, is no error.
@@ -135,7 +237,7 @@ fn unavailable(action: &str, status: &tonic::Status) -> Failure {
     Failure::new(code, format!("cannot {action}: {}: {}", status.code(), status.message()))
 }
 
-fn start_options(operation: &OperationRef) -> WorkflowStartOptions {
+fn start_options(operation: &OperationRef, reuse: WorkflowIdReusePolicy) -> WorkflowStartOptions {
     let tenant = operation.tenant.to_string();
     let attributes = SearchAttributes::new([
         SearchAttributeKey::keyword(attribute::TENANT).value_set(tenant.clone()),
@@ -145,7 +247,7 @@ fn start_options(operation: &OperationRef) -> WorkflowStartOptions {
     let mut priority = Priority::default();
     priority.fairness_key = Some(tenant);
     WorkflowStartOptions::new(SAGA_QUEUE, operation.workflow_id())
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(attributes)
         .priority(priority)

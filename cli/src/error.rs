@@ -31,6 +31,11 @@ pub enum CliError {
     /// An operation that was followed has ended, and not with success.
     #[error("operation {operation} ended {state}: {code}: {message}")]
     Ended { operation: String, state: &'static str, code: String, message: String, cancelled: bool },
+    /// An operation that was followed waits for a person.
+    #[error(
+        "operation {operation} is parked at {step}: {code}: {message}: see `leadline operation get {operation}` for what to do"
+    )]
+    Parked { operation: String, step: String, code: String, message: String },
     /// A cancel reached an operation whose effect had been seen by then.
     #[error("operation {operation} succeeded: the cancel came after its effect had been seen, and changed nothing")]
     TooLate { operation: String },
@@ -62,7 +67,8 @@ impl CliError {
     }
 
     /// 1: this machine or the configuration; 3: refused with a code, or a cancel too late; 4: the operation failed; 5: it was
-    /// cancelled; 6: nobody answers; 7: a history does not replay; 130: interrupted. (2 is clap's: the command line itself was wrong.)
+    /// cancelled; 6: nobody answers; 7: it is parked; 8: a history does not
+    /// replay; 130: interrupted. (2 is clap's: the command line itself was wrong.)
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Environment { .. } | Self::Part { .. } => 1,
@@ -70,7 +76,8 @@ impl CliError {
             Self::Ended { cancelled: false, .. } => 4,
             Self::Ended { cancelled: true, .. } => 5,
             Self::Unreachable { .. } | Self::TemporalUnreachable { .. } => 6,
-            Self::NotReplayed { .. } => 7,
+            Self::Parked { .. } => 7,
+            Self::NotReplayed { .. } => 8,
             Self::Interrupted => 130,
         })
     }
@@ -79,7 +86,7 @@ impl CliError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => Some(&problem.code),
-            Self::Ended { code, .. } => Some(code),
+            Self::Ended { code, .. } | Self::Parked { code, .. } => Some(code),
             Self::TemporalUnreachable { .. } => Some(Code::TemporalUnavailable.as_str()),
             Self::NotReplayed { .. } => Some(Code::ReplayFailed.as_str()),
             _ => None,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use leadline_proto::v1::{Operation, OperationState};
+use leadline_proto::v1::{Operation, OperationState, OperationVerb};
 
 use crate::{
     client::{Answer, Client},
@@ -37,7 +37,7 @@ pub fn success(ended: &Operation) -> Result<()> {
 /// Waits until the operation has ended, however it does.
 ///
 /// # Errors
-/// What the API refuses; an API that stays away.
+/// [`CliError::Parked`] when it waits for a person; what the API refuses; an API that stays away.
 pub async fn to_end(client: &Client, operation_id: &str) -> Result<Answer<Operation>> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));
@@ -56,6 +56,9 @@ async fn poll(client: &Client, operation_id: &str, mut seen: impl FnMut(&Operati
                 if is_ended(answer.message.state()) {
                     return Ok(answer);
                 }
+                if let Some(parked) = parked(&answer.message) {
+                    return Err(parked);
+                }
             }
             Err(CliError::Unreachable { .. }) if outage < OUTAGE => outage += 1,
             Err(CliError::Refused(problem)) if problem.status == 503 && outage < OUTAGE => outage += 1,
@@ -63,6 +66,18 @@ async fn poll(client: &Client, operation_id: &str, mut seen: impl FnMut(&Operati
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// An operation that waits for a person, and about which nobody has decided yet.
+fn parked(operation: &Operation) -> Option<CliError> {
+    let parking = operation.parking.as_ref().filter(|parking| parking.decided() == OperationVerb::Unspecified)?;
+    let error = operation.error.clone().unwrap_or_default();
+    Some(CliError::Parked {
+        operation: operation.operation_id.clone(),
+        step: parking.step.clone(),
+        code: error.code,
+        message: error.message,
+    })
 }
 
 fn show(bar: &ProgressBar, operation: &Operation) {

@@ -76,6 +76,16 @@ codes! {
     OperationNotFound = "OPERATION_NOT_FOUND", 404, Terminal;
     OperationEnded = "OPERATION_ENDED", 409, Terminal;
     Cancelled = "CANCELLED", 409, Terminal;
+    /// Nothing is waited for, or another decision came first.
+    OperationNotParked = "OPERATION_NOT_PARKED", 409, Terminal;
+    /// The parked step does not allow what was asked.
+    VerbNotAllowed = "VERB_NOT_ALLOWED", 409, Terminal;
+    /// A person gave the operation up while it was parked.
+    OperationAbandoned = "OPERATION_ABANDONED", 409, Terminal;
+    /// Its run was terminated in Temporal.
+    OperationTerminated = "OPERATION_TERMINATED", 409, Terminal;
+    /// An undo found that the operation's effect has been seen: a reset run must not take it back.
+    PivotPassed = "PIVOT_PASSED", 409, NeedsOperator;
     /// An attempt woke up after its step had been undone; it changed nothing.
     EpochClosed = "EPOCH_CLOSED", 409, Terminal;
     StepTimedOut = "STEP_TIMED_OUT", 504, Terminal;
@@ -116,6 +126,8 @@ codes! {
     /// The fields that came with the request have expired before they were scored.
     ClaimExpired = "CLAIM_EXPIRED", 410, Terminal;
     CallbackRefused = "CALLBACK_REFUSED", 502, Retryable;
+    /// The org has refused a callback for so long that a person has to look at it.
+    CallbackUndelivered = "CALLBACK_UNDELIVERED", 502, NeedsOperator;
 
     // Salesforce.
     SalesforceAuthRefused = "SALESFORCE_AUTH_REFUSED", 502, NeedsOperator;

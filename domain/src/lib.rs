@@ -7,6 +7,7 @@ pub mod failure;
 pub mod ids;
 pub mod model;
 pub mod operation;
+pub mod parking;
 pub mod record_id;
 pub mod value;
 
@@ -15,3 +16,4 @@ pub use failure::{Class, Code, Failure};
 pub use ids::{ApiKeyId, DatasetId, ModelId, OperationId, RequestId, TenantId};
 pub use model::ModelState;
 pub use operation::{OperationKind, OperationRef, OperationState};
+pub use parking::Verb;

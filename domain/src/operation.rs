@@ -32,7 +32,7 @@ pub enum OperationKind {
 /// A text that names no kind or state of operation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("not an operation {0}")]
-pub struct UnknownName(&'static str);
+pub struct UnknownName(pub(crate) &'static str);
 
 impl OperationKind {
     pub const ALL: [Self; 5] =

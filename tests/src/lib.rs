@@ -7,5 +7,8 @@
 pub mod api;
 pub mod collector;
 pub mod dev_stack;
+pub mod ground;
 pub mod org;
+pub mod scenario;
+pub mod starts;
 pub mod tools;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use leadline_workflows::saga::{KIND_ATTRIBUTE, REASON_ATTRIBUTE, STATE_ATTRIBUTE, TENANT_ATTRIBUTE};
+use leadline_workflows::course::{KIND_ATTRIBUTE, REASON_ATTRIBUTE, STATE_ATTRIBUTE, TENANT_ATTRIBUTE};
 use temporalio_client::{Client, tonic::IntoRequest as _};
 use temporalio_common::protos::temporal::api::{
     enums::v1::IndexedValueType,

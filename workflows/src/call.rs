@@ -52,6 +52,37 @@ pub(crate) enum Cancel {
     Detached,
 }
 
+/// What an activity is in its saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Step,
+    Pivot,
+    AfterPivot,
+    Undo,
+    /// Keeps the operation's row.
+    Course,
+}
+
+impl Role {
+    fn cancel(self) -> Cancel {
+        match self {
+            Self::Step | Self::Pivot => Cancel::Reaches,
+            Self::AfterPivot | Self::Undo | Self::Course => Cancel::Detached,
+        }
+    }
+
+    /// What the Temporal UI shows beside the activity's name.
+    fn summary(self) -> Option<&'static str> {
+        match self {
+            Self::Step => Some("step"),
+            Self::Pivot => Some("pivot"),
+            Self::AfterPivot => Some("after the pivot"),
+            Self::Undo => Some("undo"),
+            Self::Course => None,
+        }
+    }
+}
+
 /// The run's context with what every step of it shares.
 pub(crate) struct Caller<W> {
     pub(crate) ctx: WorkflowContext<W>,
@@ -77,13 +108,14 @@ impl<W> Caller<W> {
         step: &str,
         params: P,
         lane: Lane,
-        cancel: Cancel,
+        role: Role,
     ) -> Result<A::Output, Stop>
     where
         A: ActivityDefinition<Input = StepInput<P>>,
     {
+        let cancel = role.cancel();
         let input = StepInput { operation: self.operation.clone(), step: step.to_owned(), epoch: FIRST_EPOCH, params };
-        let outcome = self.ctx.execute_activity(activity.clone(), input, self.options(lane, cancel)).await;
+        let outcome = self.ctx.execute_activity(activity.clone(), input, self.options(lane, role)).await;
         match outcome {
             Ok(output) => Ok(output),
             Err(ActivityExecutionError::Serialization(error)) => {
@@ -107,7 +139,7 @@ impl<W> Caller<W> {
         future::pending().await
     }
 
-    fn options(&self, lane: Lane, cancel: Cancel) -> ActivityOptions {
+    fn options(&self, lane: Lane, role: Role) -> ActivityOptions {
         let (attempt, patience) = self.limits.of(lane);
         let retry =
             RetryPolicy::builder().initial_interval(self.limits.first_retry).maximum_interval(self.limits.longest_retry).build();
@@ -119,7 +151,8 @@ impl<W> Caller<W> {
         .heartbeat_timeout(self.limits.heartbeat)
         // With the default, an undo could overlap a body that is still running.
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
-        .maybe_cancellation_token(detached(cancel))
+        .maybe_cancellation_token(detached(role.cancel()))
+        .maybe_summary(role.summary().map(str::to_owned))
         .retry_policy(retry)
         .priority(Priority::builder().fairness_key(self.operation.tenant.as_str()).build())
         // Eager activities bypass the task queue, and so its fairness between tenants.

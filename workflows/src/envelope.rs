@@ -1,6 +1,11 @@
 //! What travels between a saga and its steps, whatever the saga.
 
-use leadline_domain::{Code, OperationRef, OperationState};
+use std::time::Duration;
+
+use leadline_domain::{
+    Code, OperationRef, OperationState,
+    parking::{AtDeadline, Decision, Parked},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use temporalio_macros::activity_definitions;
@@ -26,23 +31,41 @@ pub struct StepInput<P> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beginning {
-    Run {
-        /// Of the operation's row; the run's own changes go on from there.
-        sequence: i64,
+    Run,
+    /// The operation has ended before, in a run that Temporal no longer knows or that was reset. Nothing is to be done.
+    Ended {
+        state: OperationState,
     },
-    /// The operation has ended before, in a run that Temporal no longer knows. Nothing is to be done.
-    Ended { state: OperationState },
+    /// An earlier run was terminated. The story is told again as far as the ledger has it, and then undone; if the ledger has
+    /// the pivot, it is told to its end.
+    Unwind {
+        /// The steps that are done.
+        done: Vec<String>,
+    },
 }
 
 /// A change of the operation's visible state while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {
     pub state: OperationState,
-    /// Grows with every change of one run, so that a late write never overwrites a newer one.
-    pub sequence: i64,
     /// Why the run waits or undoes.
     pub code: Option<Code>,
     pub message: Option<String>,
+    /// For the state `Parked`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parking: Option<Parking>,
+    /// What ended the parking before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// What a parked operation waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parking {
+    pub parked: Parked,
+    /// How long a person has; then the run compensates, or, where it cannot, tries again.
+    pub deadline: Duration,
+    pub at_deadline: AtDeadline,
 }
 
 /// How an operation ended.
@@ -57,8 +80,14 @@ pub enum Ending {
     Failed {
         code: Code,
         message: String,
+        /// The steps whose undo a person skipped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_behind: Vec<String>,
     },
-    Cancelled,
+    Cancelled {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_behind: Vec<String>,
+    },
 }
 
 impl Ending {
@@ -66,7 +95,7 @@ impl Ending {
         match self {
             Self::Succeeded { .. } => OperationState::Succeeded,
             Self::Failed { .. } => OperationState::Failed,
-            Self::Cancelled => OperationState::Cancelled,
+            Self::Cancelled { .. } => OperationState::Cancelled,
         }
     }
 }

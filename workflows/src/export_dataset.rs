@@ -14,22 +14,21 @@
 //! part's, and no page that was committed is read again. Nobody sees a part before the manifest is committed.
 //!
 //! When it stops: `CSV_*` and `BULK_JOB_FAILED` are the org's data or its job, and nothing of the run is left. While it waits,
-//! `SALESFORCE_LIMIT_EXCEEDED` or `API_BUDGET_EXHAUSTED` show as the reason; it goes on by itself, or cancel it.
+//! `SALESFORCE_LIMIT_EXCEEDED` or `API_BUDGET_EXHAUSTED` show as the reason; it goes on by itself, or cancel it. It parks for
+//! what an administrator has to mend, such as `SALESFORCE_AUTH_REFUSED` or `SALESFORCE_ACCESS_DENIED`: mend it and retry, or retry
+//! with other fields.
 
-use leadline_domain::{
-    DatasetId,
-    operation::{ExportDataset, SagaInput},
-};
+use leadline_domain::{DatasetId, operation::ExportDataset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use temporalio_macros::{activity_definitions, workflow, workflow_methods};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, activities::ActivityError};
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
 
 use crate::{
     envelope::StepInput,
     lane::Lane,
-    limits::Limits,
-    saga::{self, Forward, Saga},
+    parking::{SagaWorkflow, saga_workflow},
+    saga::{Forward, Saga},
     stop::Stop,
 };
 
@@ -140,6 +139,12 @@ impl ExportSteps {
         unimplemented!()
     }
 
+    /// Leaves the job to the org, which deletes it by itself after seven days.
+    #[activity(name = "leave_bulk_job")]
+    pub fn leave_bulk_job(_: StepInput<ExportDataset>) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
     /// Gives back the reserved calls that were not made.
     #[activity(name = "return_api_budget")]
     pub fn return_api_budget(_: StepInput<()>) -> Result<(), ActivityError> {
@@ -149,24 +154,12 @@ impl ExportSteps {
 
 pub use export_steps::{
     AbortBulkJob, ApplyCurrentState, CommitManifest, DeleteBulkJob, DiscardDataset, DiscardManifest, DiscardParts, ExtractPages,
-    ReleaseApiBudget, ReserveApiBudget, ReturnApiBudget, SealManifest, StartBulkJob,
+    LeaveBulkJob, ReleaseApiBudget, ReserveApiBudget, ReturnApiBudget, SealManifest, StartBulkJob,
 };
 
-#[workflow]
-pub struct ExportDatasetSaga {
-    pub(crate) limits: Limits,
-}
+saga_workflow!(ExportDatasetSaga, "export_dataset", ExportDataset, export_dataset);
 
-#[workflow_methods(factory_only)]
-impl ExportDatasetSaga {
-    #[run(name = "export_dataset")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<ExportDataset>) -> WorkflowResult<Json> {
-        let limits = ctx.state(|saga| saga.limits);
-        saga::run(ctx, limits, input, export_dataset).await
-    }
-}
-
-async fn export_dataset<W: 'static>(saga: &mut Saga<W>, export: ExportDataset) -> Result<Json, Stop> {
+async fn export_dataset<W: SagaWorkflow>(saga: &mut Saga<W>, export: ExportDataset) -> Result<Json, Stop> {
     saga.accepted(ExportSteps::discard_dataset, export.clone());
     extract(saga, &export).await?;
     let (committed, mut forward) = saga.pivot(ExportSteps::commit_manifest, export.clone()).await?;
@@ -175,7 +168,7 @@ async fn export_dataset<W: 'static>(saga: &mut Saga<W>, export: ExportDataset) -
 }
 
 /// Everything before the manifest: what an export and a training run that exports first have in common.
-pub(crate) async fn extract<W: 'static>(saga: &mut Saga<W>, export: &ExportDataset) -> Result<ExtractedPages, Stop> {
+pub(crate) async fn extract<W: SagaWorkflow>(saga: &mut Saga<W>, export: &ExportDataset) -> Result<ExtractedPages, Stop> {
     saga.step(ExportSteps::reserve_api_budget, export.clone()).undo(ExportSteps::release_api_budget, ()).await?;
     saga.step(ExportSteps::start_bulk_job, export.clone()).undo(ExportSteps::abort_bulk_job, export.clone()).await?;
     saga.step(ExportSteps::extract_pages, export.clone())
@@ -185,8 +178,8 @@ pub(crate) async fn extract<W: 'static>(saga: &mut Saga<W>, export: &ExportDatas
 }
 
 /// Everything after the data set is shown; all of it can be repeated.
-pub(crate) async fn finish_export<W: 'static>(forward: &mut Forward<'_, W>, export: &ExportDataset) {
+pub(crate) async fn finish_export<W: SagaWorkflow>(forward: &mut Forward<'_, W>, export: &ExportDataset) {
     forward.step_on(Lane::Extraction, ExportSteps::apply_current_state, export.clone()).await;
-    forward.step(ExportSteps::delete_bulk_job, export.clone()).await;
+    forward.optional_step(ExportSteps::delete_bulk_job, ExportSteps::leave_bulk_job, export.clone()).await;
     forward.step(ExportSteps::return_api_budget, ()).await;
 }

@@ -7,11 +7,13 @@
 #![expect(clippy::unimplemented, reason = "the SDK's macro wants this body in the declaration of an activity")]
 
 mod call;
+pub mod course;
 pub mod envelope;
 pub mod export_dataset;
 pub mod lane;
 pub mod limits;
 pub mod onboard_tenant;
+pub mod parking;
 pub mod predict_async;
 pub mod promote_model;
 pub mod registry;
@@ -37,11 +39,11 @@ use crate::{
 /// When it already has a workflow of one of the names.
 pub fn register(options: &mut impl Registry, limits: Limits) -> Result<(), WorkflowRegistrationError> {
     options
-        .register_workflow_with_factory::<OnboardTenantSaga, _>(move || OnboardTenantSaga { limits })?
-        .register_workflow_with_factory::<ExportDatasetSaga, _>(move || ExportDatasetSaga { limits })?
-        .register_workflow_with_factory::<TrainModelSaga, _>(move || TrainModelSaga { limits })?
-        .register_workflow_with_factory::<PromoteModelSaga, _>(move || PromoteModelSaga { limits })?
-        .register_workflow_with_factory::<PredictAsyncSaga, _>(move || PredictAsyncSaga { limits })?;
+        .register_workflow_with_factory::<OnboardTenantSaga, _>(move || OnboardTenantSaga::new(limits))?
+        .register_workflow_with_factory::<ExportDatasetSaga, _>(move || ExportDatasetSaga::new(limits))?
+        .register_workflow_with_factory::<TrainModelSaga, _>(move || TrainModelSaga::new(limits))?
+        .register_workflow_with_factory::<PromoteModelSaga, _>(move || PromoteModelSaga::new(limits))?
+        .register_workflow_with_factory::<PredictAsyncSaga, _>(move || PredictAsyncSaga::new(limits))?;
     Ok(())
 }
 

@@ -23,7 +23,9 @@ pub struct Limits {
     /// Backoff between attempts: the first wait, doubled up to the longest.
     pub first_retry: Duration,
     pub longest_retry: Duration,
-    /// Waits between rounds of a step that must succeed (an undo, or what comes after the pivot) and has failed for good.
+    /// How long a parked operation waits for a person.
+    pub park_deadline: Duration,
+    /// Waits between rounds of a step that must succeed (an undo, or what comes after the pivot) and has used its patience up.
     pub first_round: Duration,
     pub longest_round: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Limits {
             long_patience: Duration::from_secs(48 * 3600),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),
+            park_deadline: Duration::from_secs(7 * 24 * 3600),
             first_round: Duration::from_secs(5),
             longest_round: Duration::from_secs(900),
         }

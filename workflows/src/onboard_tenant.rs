@@ -13,16 +13,16 @@
 //! When it stops: `SALESFORCE_AUTH_REFUSED` means that the org refused the key or the user; mend the connected app and create
 //! the tenant again. `TENANT_EXISTS` means that the org is connected already, under another name.
 
-use leadline_domain::operation::{OnboardTenant, SagaInput};
+use leadline_domain::operation::OnboardTenant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use temporalio_macros::{activity_definitions, workflow, workflow_methods};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, activities::ActivityError};
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
 
 use crate::{
     envelope::StepInput,
-    limits::Limits,
-    saga::{self, Saga},
+    parking::{SagaWorkflow, saga_workflow},
+    saga::Saga,
     stop::Stop,
 };
 
@@ -81,21 +81,9 @@ pub use onboard_steps::{
     ActivateTenant, CreateDataKey, CreateLakePrefix, DestroyDataKey, DiscardTenant, RemoveLakePrefix, VerifyOrg,
 };
 
-#[workflow]
-pub struct OnboardTenantSaga {
-    pub(crate) limits: Limits,
-}
+saga_workflow!(OnboardTenantSaga, "onboard_tenant", OnboardTenant, onboard_tenant);
 
-#[workflow_methods(factory_only)]
-impl OnboardTenantSaga {
-    #[run(name = "onboard_tenant")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<OnboardTenant>) -> WorkflowResult<Json> {
-        let limits = ctx.state(|saga| saga.limits);
-        saga::run(ctx, limits, input, onboard_tenant).await
-    }
-}
-
-async fn onboard_tenant<W: 'static>(saga: &mut Saga<W>, _: OnboardTenant) -> Result<Json, Stop> {
+async fn onboard_tenant<W: SagaWorkflow>(saga: &mut Saga<W>, _: OnboardTenant) -> Result<Json, Stop> {
     saga.accepted(OnboardSteps::discard_tenant, ());
     let org = saga.step(OnboardSteps::verify_org, ()).nothing_to_undo().await?;
     saga.step(OnboardSteps::create_data_key, ()).undo(OnboardSteps::destroy_data_key, ()).await?;

@@ -15,21 +15,19 @@
 //! be made; a pivot that was noted and not refused is asked again until it is known.
 //!
 //! When it stops: `NO_ACTIVE_MODEL`, `RECORD_NOT_FOUND`, `WRITE_BACK_REFUSED` end the request as failed. While the callback
-//! cannot be delivered, the prediction shows `pending_callback` with the last error and the time of the next attempt.
+//! cannot be delivered, the prediction shows `pending_callback` with the last error and the time of the next attempt; after a day
+//! of that it parks with `CALLBACK_UNDELIVERED`: mend the org's service and retry, or skip the callback.
 
-use leadline_domain::{
-    ModelId,
-    operation::{PredictAsync, SagaInput},
-};
+use leadline_domain::{ModelId, operation::PredictAsync};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use temporalio_macros::{activity_definitions, workflow, workflow_methods};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, activities::ActivityError};
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
 
 use crate::{
     envelope::StepInput,
-    limits::Limits,
-    saga::{self, Saga},
+    parking::{SagaWorkflow, saga_workflow},
+    saga::Saga,
     stop::Stop,
 };
 
@@ -91,34 +89,28 @@ impl PredictSteps {
     pub fn deliver_callback(_: StepInput<PredictAsync>) -> Result<(), ActivityError> {
         unimplemented!()
     }
-}
 
-pub use predict_steps::{
-    DeliverCallback, DiscardScore, FailPrediction, ForgetPrediction, ScoreRecord, StorePrediction, WriteBack,
-};
-
-#[workflow]
-pub struct PredictAsyncSaga {
-    pub(crate) limits: Limits,
-}
-
-#[workflow_methods(factory_only)]
-impl PredictAsyncSaga {
-    #[run(name = "predict_async")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<PredictAsync>) -> WorkflowResult<Json> {
-        let limits = ctx.state(|saga| saga.limits);
-        saga::run(ctx, limits, input, predict_async).await
+    /// Ends the request without its callback, and forgets what was to be told.
+    #[activity(name = "forgo_callback")]
+    pub fn forgo_callback(_: StepInput<PredictAsync>) -> Result<(), ActivityError> {
+        unimplemented!()
     }
 }
 
-async fn predict_async<W: 'static>(saga: &mut Saga<W>, predict: PredictAsync) -> Result<Json, Stop> {
+pub use predict_steps::{
+    DeliverCallback, DiscardScore, FailPrediction, ForgetPrediction, ForgoCallback, ScoreRecord, StorePrediction, WriteBack,
+};
+
+saga_workflow!(PredictAsyncSaga, "predict_async", PredictAsync, predict_async);
+
+async fn predict_async<W: SagaWorkflow>(saga: &mut Saga<W>, predict: PredictAsync) -> Result<Json, Stop> {
     saga.accepted(PredictSteps::fail_prediction, predict.clone());
     let scored =
         saga.step(PredictSteps::score_record, predict.clone()).undo(PredictSteps::discard_score, predict.clone()).await?;
     let stored =
         saga.step(PredictSteps::store_prediction, predict.clone()).undo(PredictSteps::forget_prediction, predict.clone()).await?;
     let (written, mut forward) = saga.pivot(PredictSteps::write_back, predict.clone()).await?;
-    forward.step(PredictSteps::deliver_callback, predict.clone()).await;
+    forward.optional_step(PredictSteps::deliver_callback, PredictSteps::forgo_callback, predict.clone()).await;
     Ok(json!({
         "request_id": predict.request_id,
         "model_id": scored.model,

@@ -10,21 +10,19 @@
 //! may become Production again.
 //!
 //! When it stops: `MODEL_STATE_FORBIDS` says what state the model is in. While the org cannot be told, `CALLBACK_REFUSED` or
-//! `SALESFORCE_UNAVAILABLE` shows as the reason; the model answers predictions all the same.
+//! `SALESFORCE_UNAVAILABLE` shows as the reason, and after a day the run parks with `CALLBACK_UNDELIVERED`: retry, or skip the
+//! notice. The model answers predictions all the same.
 
-use leadline_domain::{
-    ModelId,
-    operation::{PromoteModel, SagaInput},
-};
+use leadline_domain::{ModelId, operation::PromoteModel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use temporalio_macros::{activity_definitions, workflow, workflow_methods};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, activities::ActivityError};
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
 
 use crate::{
     envelope::StepInput,
-    limits::Limits,
-    saga::{self, Saga},
+    parking::{SagaWorkflow, saga_workflow},
+    saga::Saga,
     stop::Stop,
 };
 
@@ -56,27 +54,23 @@ impl PromoteSteps {
     pub fn notify_org(_: StepInput<ActivatedModel>) -> Result<(), ActivityError> {
         unimplemented!()
     }
-}
 
-pub use promote_steps::{ActivateModel, CheckPromotion, NotifyOrg};
-
-#[workflow]
-pub struct PromoteModelSaga {
-    pub(crate) limits: Limits,
-}
-
-#[workflow_methods(factory_only)]
-impl PromoteModelSaga {
-    #[run(name = "promote_model")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<PromoteModel>) -> WorkflowResult<Json> {
-        let limits = ctx.state(|saga| saga.limits);
-        saga::run(ctx, limits, input, promote_model).await
+    /// Gives back the calls that were reserved to tell the org.
+    #[activity(name = "forgo_notice")]
+    pub fn forgo_notice(_: StepInput<ActivatedModel>) -> Result<(), ActivityError> {
+        unimplemented!()
     }
 }
 
-async fn promote_model<W: 'static>(saga: &mut Saga<W>, promote: PromoteModel) -> Result<Json, Stop> {
+pub use promote_steps::{ActivateModel, CheckPromotion, ForgoNotice, NotifyOrg};
+
+leadline_domain::nothing_to_correct!(ActivatedModel);
+
+saga_workflow!(PromoteModelSaga, "promote_model", PromoteModel, promote_model);
+
+async fn promote_model<W: SagaWorkflow>(saga: &mut Saga<W>, promote: PromoteModel) -> Result<Json, Stop> {
     saga.step(PromoteSteps::check_promotion, promote.clone()).nothing_to_undo().await?;
     let (activated, mut forward) = saga.pivot(PromoteSteps::activate_model, promote).await?;
-    forward.step(PromoteSteps::notify_org, activated.clone()).await;
+    forward.optional_step(PromoteSteps::notify_org, PromoteSteps::forgo_notice, activated.clone()).await;
     Ok(json!(activated))
 }

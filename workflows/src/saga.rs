@@ -3,10 +3,13 @@
 //! ```text
 //!                     every step done                    everything after the pivot done
 //!   Running ────────────────────────────► pivot passed ────────────────────────────────────► Succeeded
-//!      │                                                (a cancel is recorded, and changes nothing)
-//!      │ a step failed for good, or a cancel
-//!      ▼
-//!   Compensating ── undos, newest first ──► Failed | Cancelled
+//!    │   ▲                                    │    ▲     (a cancel is recorded, and changes nothing)
+//!    │   └─ retry ── Parked ◄─ needs a person │    └─ retry, skip, deadline ── Parked
+//!    │                 │                      └────────────────────────────────▲
+//!    │ failed for good │ abandon,
+//!    │ or cancelled    ▼ deadline, cancel
+//!    └──────────► Compensating ── undos, newest first ──► Failed | Cancelled
+//!                      └── an undo cannot go on ──► Parked ── retry, skip, deadline ──► Compensating
 //! ```
 //!
 //! What the core holds to, so that a saga file need not:
@@ -14,49 +17,54 @@
 //! - A step is scheduled to wait for its own cancellation, so that an undo never overlaps a living body. A body that the server
 //!   has given up on is shut out by the ledger: the undo closes its epoch first.
 //! - A pivot whose answer was lost is settled against the ledger, which decides once: it happened, or it never will.
-//! - Undos and everything after the pivot run under a detached token and without an end to their retries. While one cannot
-//!   succeed, the reason shows in the search attributes and in the operation's row. (Parking takes the place of that wait.)
+//! - Undos and everything after the pivot run under a detached token and without an end. What they cannot do by themselves parks
+//!   the run (`parking`), visibly, until a person decides or the deadline lets it try again.
 //! - The closing write lands before the workflow ends; a second start of an ended operation does nothing.
+//! - A run that was terminated by hand is started anew to unwind: it tells the story as far as the ledger has it, which names the
+//!   undos, and stops there.
 //!
 //! A quota is waited out by a durable timer of the saga, and not by the server's retry, whose patience it would use up.
 
 use leadline_domain::{
-    Code, Failure, OperationRef, OperationState,
-    operation::{SagaInput, attribute},
+    Class, Code, Failure, OperationRef, OperationState, Verb,
+    operation::SagaInput,
+    parking::{Corrected, Correction, Stage},
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value as Json, json};
-use temporalio_common::{ActivityDefinition, search_attributes::SearchAttributeKey};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, WorkflowTermination};
+use serde_json::Value as Json;
+use temporalio_common::ActivityDefinition;
+use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use crate::{
-    call::{Caller, Cancel, Named, reason},
-    envelope::{ACCEPTANCE, Beginning, Ending, OperationSteps, Settlement, StateChange, StepInput},
+    call::{Caller, Cancel, Named, Role, reason},
+    envelope::{ACCEPTANCE, Beginning, Ending, OperationSteps, Settlement, StepInput},
     lane::Lane,
     limits::Limits,
+    parking::{Resolution, SagaWorkflow},
     step::{Step, Undo},
     stop::{Stop, named_wait, report},
 };
-
-/// What a run shows of itself in Temporal's visibility store.
-pub const TENANT_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::TENANT);
-pub const KIND_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::KIND);
-pub const STATE_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::STATE);
-pub const REASON_ATTRIBUTE: SearchAttributeKey<String> = SearchAttributeKey::keyword(attribute::REASON);
 
 /// One run of a saga, before its pivot.
 pub struct Saga<W> {
     pub(crate) caller: Caller<W>,
     undos: Vec<Undo<W>>,
     pivot_passed: bool,
-    state: OperationState,
-    sequence: i64,
-    shown: (OperationState, Option<Code>),
+    /// The steps that the ledger has, when the run is there to unwind what an earlier one did.
+    unwinds: Option<Vec<String>>,
+    pub(crate) corrections: Vec<Correction>,
+    pub(crate) parkings: u32,
+    /// What was not undone, because a person said so.
+    left_behind: Vec<String>,
+    pub(crate) state: OperationState,
+    /// Why the run is in its state, while it compensates.
+    pub(crate) standing: Option<Failure>,
+    pub(crate) shown: (OperationState, Option<Code>),
 }
 
 /// The run after its pivot. It has no way to fail: there is nothing left that could be undone.
 pub struct Forward<'s, W> {
-    saga: &'s mut Saga<W>,
+    pub(crate) saga: &'s mut Saga<W>,
 }
 
 /// Runs a saga's story from the operation's beginning to its closing write.
@@ -65,7 +73,7 @@ pub struct Forward<'s, W> {
 ///
 /// # Errors
 /// The workflow's own end: failed with the code as its type, or cancelled.
-pub async fn run<W, P>(
+pub async fn run<W: SagaWorkflow, P>(
     ctx: &WorkflowContext<W>,
     limits: Limits,
     input: SagaInput<P>,
@@ -73,8 +81,9 @@ pub async fn run<W, P>(
 ) -> WorkflowResult<Json> {
     let mut saga = Saga::new(ctx, limits, input.operation);
     match saga.begin().await {
-        Ok(Beginning::Run { sequence }) => saga.sequence = sequence,
-        Ok(Beginning::Ended { state }) => return Ok(json!({ "already": state })),
+        Ok(Beginning::Run) => {}
+        Ok(Beginning::Unwind { done }) => saga.unwinds = Some(done),
+        Ok(Beginning::Ended { state }) => return Ok(saga.already(state)),
         Err(failure) => return Err(report(&failure).into()),
     }
     let told = story(&mut saga, input.params).await;
@@ -82,14 +91,18 @@ pub async fn run<W, P>(
     saga.close(ending).await
 }
 
-impl<W> Saga<W> {
+impl<W: SagaWorkflow> Saga<W> {
     fn new(ctx: &WorkflowContext<W>, limits: Limits, operation: OperationRef) -> Self {
         Self {
             caller: Caller { ctx: ctx.clone(), operation, limits },
             undos: Vec::new(),
             pivot_passed: false,
+            unwinds: None,
+            corrections: Vec::new(),
+            parkings: 0,
+            left_behind: Vec::new(),
             state: OperationState::Running,
-            sequence: 0,
+            standing: None,
             shown: (OperationState::Running, None),
         }
     }
@@ -103,8 +116,7 @@ impl<W> Saga<W> {
     pub fn accepted<U, Q>(&mut self, undo: U, params: Q)
     where
         U: ActivityDefinition<Input = StepInput<Q>, Output = ()> + 'static,
-        Q: Clone + 'static,
-        W: 'static,
+        Q: Clone + Corrected + 'static,
     {
         self.undos.push(Undo::new(&undo, ACCEPTANCE, params));
     }
@@ -125,10 +137,10 @@ impl<W> Saga<W> {
     where
         A: ActivityDefinition<Input = StepInput<P>>,
         A::Output: DeserializeOwned,
-        P: Clone,
+        P: Clone + Corrected,
     {
         let activity = Named::of(&activity);
-        let output = match self.attempt(&activity, params.clone(), Lane::Light).await {
+        let output = match self.attempt(&activity, params.clone(), Lane::Light, Role::Pivot).await {
             Ok(output) => output,
             Err(stop) => self.decide_pivot(&activity, params, stop).await?,
         };
@@ -141,18 +153,23 @@ impl<W> Saga<W> {
         self.undos.push(undo);
     }
 
-    /// Runs a step until it succeeds or ends for good, waiting out quotas and other named times.
-    pub(crate) async fn attempt<A, P>(&mut self, activity: &Named<A>, params: P, lane: Lane) -> Result<A::Output, Stop>
+    /// Runs a step until it succeeds or ends for good: waits out quotas and other named times, and parks for what a person has to
+    /// mend.
+    pub(crate) async fn attempt<A, P>(
+        &mut self,
+        activity: &Named<A>,
+        params: P,
+        lane: Lane,
+        role: Role,
+    ) -> Result<A::Output, Stop>
     where
         A: ActivityDefinition<Input = StepInput<P>>,
-        P: Clone,
+        P: Clone + Corrected,
     {
         loop {
-            if self.caller.cancel_requested() {
-                return Err(Stop::Cancelled);
-            }
-            let outcome = self.caller.call(activity, activity.name(), params.clone(), lane, Cancel::Reaches).await;
-            let stop = match outcome {
+            self.may_begin(activity.name())?;
+            let params = self.corrected(params.clone());
+            let stop = match self.caller.call(activity, activity.name(), params, lane, role).await {
                 Ok(output) => {
                     self.show(None).await;
                     return Ok(output);
@@ -160,9 +177,28 @@ impl<W> Saga<W> {
                 Err(stop) => stop,
             };
             let Stop::Failed(failure) = stop else { return Err(stop) };
-            let Some(wait) = named_wait(&failure) else { return Err(Stop::Failed(failure)) };
-            self.show(Some(failure)).await;
-            self.caller.wait(wait, Cancel::Reaches).await;
+            if let Some(wait) = named_wait(&failure) {
+                self.show(Some(failure)).await;
+                self.caller.wait(wait, Cancel::Reaches).await;
+            } else if failure.class() == Class::NeedsOperator {
+                self.await_a_person(activity.name(), failure).await?;
+            } else {
+                return Err(Stop::Failed(failure));
+            }
+        }
+    }
+
+    /// Parks at a step before the pivot. Goes on when the step is to be tried again.
+    async fn await_a_person(&mut self, step: &str, failure: Failure) -> Result<(), Stop> {
+        let deadline = self.caller.limits.park_deadline;
+        match self.park(Stage::BeforePivot, step, false, &failure, deadline).await {
+            Resolution::Decided(decision) if decision.verb == Verb::Retry => Ok(()),
+            Resolution::Decided(_) => {
+                let message = format!("given up by a person while it was parked at {step} with {}", failure.code);
+                Err(Stop::Failed(Failure::new(Code::OperationAbandoned, message)))
+            }
+            Resolution::Cancelled => Err(Stop::Cancelled),
+            Resolution::Expired => Err(Stop::Failed(failure)),
         }
     }
 
@@ -171,11 +207,11 @@ impl<W> Saga<W> {
     where
         A: ActivityDefinition<Input = StepInput<P>>,
         A::Output: DeserializeOwned,
-        P: Clone,
+        P: Clone + Corrected,
     {
         let mut pause = self.caller.limits.first_round;
         loop {
-            let decided = self.insist(&Named::of(&OperationSteps::decide_pivot), activity.name(), (), Lane::Light).await;
+            let decided = self.persist(&Named::of(&OperationSteps::decide_pivot), activity.name(), ()).await;
             match decided {
                 Settlement::Refused => return Err(stop),
                 Settlement::Happened(result) => match serde_json::from_value(result) {
@@ -188,56 +224,88 @@ impl<W> Saga<W> {
                     }
                 },
                 Settlement::Unknown => {
-                    let again = self.caller.call(activity, activity.name(), params.clone(), Lane::Light, Cancel::Detached).await;
+                    let params = self.corrected(params.clone());
+                    let again = self.caller.call(activity, activity.name(), params, Lane::Light, Role::AfterPivot).await;
                     match again {
                         Ok(output) => return Ok(output),
-                        Err(failed) => pause = self.wait_a_round(&failed, pause).await,
+                        Err(failed) => {
+                            self.recover(Stage::AfterPivot, activity.name(), false, &failed, &mut pause).await;
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Runs a step that must succeed, for as long as it takes.
-    pub(crate) async fn insist<A, P>(&mut self, activity: &Named<A>, step: &str, params: P, lane: Lane) -> A::Output
+    /// Runs what has to succeed, an undo or a step after the pivot, for as long as it takes. `None` when a person said to go on
+    /// without it, where that is possible.
+    pub(crate) async fn insist<A, P>(
+        &mut self,
+        stage: Stage,
+        (activity, step): (&Named<A>, &str),
+        params: P,
+        lane: Lane,
+        skippable: bool,
+    ) -> Option<A::Output>
     where
         A: ActivityDefinition<Input = StepInput<P>>,
-        P: Clone,
+        P: Clone + Corrected,
     {
         let mut pause = self.caller.limits.first_round;
+        let role = if stage == Stage::Compensation { Role::Undo } else { Role::AfterPivot };
         loop {
-            match self.caller.call(activity, step, params.clone(), lane, Cancel::Detached).await {
-                Ok(output) => return output,
-                Err(failed) => pause = self.wait_a_round(&failed, pause).await,
+            let params = self.corrected(params.clone());
+            match self.caller.call(activity, step, params, lane, role).await {
+                Ok(output) => return Some(output),
+                Err(failed) if self.recover(stage, step, skippable, &failed, &mut pause).await => {}
+                Err(_) => return None,
             }
         }
     }
 
-    /// Shows why a step cannot succeed and waits: as long as the failure says, or else twice as long each time. Answers the next
-    /// wait. This is where a run will park.
-    async fn wait_a_round(&mut self, failed: &Stop, pause: std::time::Duration) -> std::time::Duration {
+    /// Waits until a step that has to succeed can be tried again; `false` when it is to be gone without.
+    ///
+    /// What failed only by using its time up is tried again by itself, after twice as long each time; a person may be quicker.
+    async fn recover(
+        &mut self,
+        stage: Stage,
+        step: &str,
+        skippable: bool,
+        failed: &Stop,
+        pause: &mut std::time::Duration,
+    ) -> bool {
         let failure = reason(failed);
-        let wait = named_wait(&failure).unwrap_or(pause);
-        self.show(Some(failure)).await;
-        self.caller.wait(wait, Cancel::Detached).await;
-        (pause * 2).min(self.caller.limits.longest_round)
-    }
-
-    async fn begin(&mut self) -> Result<Beginning, Failure> {
-        self.caller.ctx.upsert_search_attributes([
-            TENANT_ATTRIBUTE.value_set(self.caller.operation.tenant.to_string()),
-            KIND_ATTRIBUTE.value_set(self.caller.operation.kind.to_string()),
-            STATE_ATTRIBUTE.value_set(OperationState::Running.to_string()),
-        ]);
-        let activity = Named::of(&OperationSteps::begin_operation);
-        loop {
-            match self.caller.call(&activity, activity.name(), (), Lane::Light, Cancel::Detached).await {
-                Ok(beginning) => return Ok(beginning),
-                // The database was away for longer than a step's patience: nothing is done yet, so nothing is lost by waiting.
-                Err(Stop::Failed(failure)) if failure.code == Code::StepTimedOut => {}
-                Err(stop) => return Err(reason(&stop)),
+        if let Some(wait) = named_wait(&failure) {
+            self.show(Some(failure)).await;
+            self.caller.wait(wait, Cancel::Detached).await;
+            self.show(self.standing.clone()).await;
+            return true;
+        }
+        let deadline = if failure.code == Code::StepTimedOut { *pause } else { self.caller.limits.park_deadline };
+        *pause = (*pause * 2).min(self.caller.limits.longest_round);
+        match self.park(stage, step, skippable, &failure, deadline).await {
+            Resolution::Decided(decision) => decision.verb != Verb::Skip,
+            Resolution::Cancelled | Resolution::Expired => {
+                self.show(self.standing.clone()).await;
+                true
             }
         }
+    }
+
+    /// Whether a step may begin, or begin again: not once a cancel is asked for, and not when the run is there to unwind and the run
+    /// before had not come so far.
+    pub(crate) fn may_begin(&self, step: &str) -> Result<(), Stop> {
+        if self.caller.cancel_requested() {
+            return Err(Stop::Cancelled);
+        }
+        match &self.unwinds {
+            Some(done) if !done.iter().any(|name| name == step) => Err(Stop::Failed(terminated())),
+            _ => Ok(()),
+        }
+    }
+
+    fn corrected<P: Corrected>(&self, params: P) -> P {
+        self.corrections.iter().fold(params, Corrected::corrected)
     }
 
     /// Undoes what was done, and says how the operation ends.
@@ -248,9 +316,10 @@ impl<W> Saga<W> {
             Err(_) if self.pivot_passed => self.caller.stuck("the saga stopped after its pivot".to_owned()).await,
             Err(stop) => {
                 self.unwind(&stop).await;
+                let left_behind = std::mem::take(&mut self.left_behind);
                 match stop {
-                    Stop::Cancelled => Ending::Cancelled,
-                    Stop::Failed(failure) => Ending::Failed { code: failure.code, message: failure.message },
+                    Stop::Cancelled => Ending::Cancelled { left_behind },
+                    Stop::Failed(Failure { code, message, .. }) => Ending::Failed { code, message, left_behind },
                 }
             }
         }
@@ -265,64 +334,17 @@ impl<W> Saga<W> {
             Stop::Failed(failure) => failure.clone(),
         };
         self.state = OperationState::Compensating;
-        self.show(Some(why.clone())).await;
+        self.standing = Some(why);
         while let Some(undo) = self.undos.pop() {
-            undo.run(self).await;
-            // An undo that had to wait has shown its own reason meanwhile.
-            self.show(Some(why.clone())).await;
-        }
-    }
-
-    /// Makes the state, with the reason for it, visible: in the search attributes and in the operation's row.
-    async fn show(&mut self, why: Option<Failure>) {
-        let code = why.as_ref().map(|f| f.code);
-        if self.shown == (self.state, code) {
-            return;
-        }
-        self.shown = (self.state, code);
-        self.sequence += 1;
-        self.publish(self.state, code);
-        let change = StateChange { state: self.state, sequence: self.sequence, code, message: why.map(|f| f.message) };
-        let activity = Named::of(&OperationSteps::record_state);
-        let mut pause = self.caller.limits.first_round;
-        // Not by `insist`: that shows why it waits, by coming here.
-        while self.caller.call(&activity, activity.name(), change.clone(), Lane::Light, Cancel::Detached).await.is_err() {
-            self.caller.wait(pause, Cancel::Detached).await;
-            pause = (pause * 2).min(self.caller.limits.longest_round);
-        }
-    }
-
-    /// An attribute that was set cannot be unset: SDK 1.1.1 sends an empty payload for that, which the server refuses. A reason
-    /// that has gone is therefore an empty text.
-    fn publish(&self, state: OperationState, reason: Option<Code>) {
-        let state = STATE_ATTRIBUTE.value_set(state.to_string());
-        let was_set = self.caller.ctx.search_attributes().contains_key(&REASON_ATTRIBUTE);
-        let reason = match reason {
-            Some(code) => Some(REASON_ATTRIBUTE.value_set(code.to_string())),
-            None => was_set.then(|| REASON_ATTRIBUTE.value_set(String::new())),
-        };
-        self.caller.ctx.upsert_search_attributes([state].into_iter().chain(reason));
-    }
-
-    async fn close(mut self, ending: Ending) -> WorkflowResult<Json> {
-        let activity = Named::of(&OperationSteps::close_operation);
-        let name = activity.name().to_owned();
-        self.insist(&activity, &name, ending.clone(), Lane::Light).await;
-        let code = match &ending {
-            Ending::Succeeded { .. } => None,
-            Ending::Failed { code, .. } => Some(*code),
-            Ending::Cancelled => Some(Code::Cancelled),
-        };
-        self.publish(ending.state(), code);
-        match ending {
-            Ending::Succeeded { result, .. } => Ok(result),
-            Ending::Failed { code, message } => Err(report(&Failure::new(code, message)).into()),
-            Ending::Cancelled => Err(WorkflowTermination::cancelled()),
+            self.show(self.standing.clone()).await;
+            if !undo.run(self).await {
+                self.left_behind.push(undo.step().to_owned());
+            }
         }
     }
 }
 
-impl<W> Forward<'_, W> {
+impl<W: SagaWorkflow> Forward<'_, W> {
     pub fn operation(&self) -> &OperationRef {
         self.saga.operation()
     }
@@ -331,7 +353,7 @@ impl<W> Forward<'_, W> {
     pub async fn step<A, P>(&mut self, activity: A, params: P) -> A::Output
     where
         A: ActivityDefinition<Input = StepInput<P>>,
-        P: Clone,
+        P: Clone + Corrected,
     {
         self.step_on(Lane::Light, activity, params).await
     }
@@ -340,12 +362,36 @@ impl<W> Forward<'_, W> {
     pub async fn step_on<A, P>(&mut self, lane: Lane, activity: A, params: P) -> A::Output
     where
         A: ActivityDefinition<Input = StepInput<P>>,
-        P: Clone,
+        P: Clone + Corrected,
     {
         let activity = Named::of(&activity);
         let name = activity.name().to_owned();
-        let output = self.saga.insist(&activity, &name, params, lane).await;
+        let output = self.saga.insist(Stage::AfterPivot, (&activity, &name), params, lane, false).await;
         self.saga.show(None).await;
-        output
+        match output {
+            Some(output) => output,
+            None => self.saga.caller.stuck(format!("step {name} was skipped, which it cannot be")).await,
+        }
     }
+
+    /// Runs a step that the operation can do without: when a person skips it, `instead` closes its epoch and leaves things as if
+    /// there was nothing to do.
+    pub async fn optional_step<A, U, P>(&mut self, activity: A, instead: U, params: P)
+    where
+        A: ActivityDefinition<Input = StepInput<P>, Output = ()>,
+        U: ActivityDefinition<Input = StepInput<P>, Output = ()>,
+        P: Clone + Corrected,
+    {
+        let activity = Named::of(&activity);
+        let name = activity.name().to_owned();
+        let done = self.saga.insist(Stage::AfterPivot, (&activity, &name), params.clone(), Lane::Light, true).await;
+        if done.is_none() {
+            self.saga.insist(Stage::AfterPivot, (&Named::of(&instead), &name), params, Lane::Light, false).await;
+        }
+        self.saga.show(None).await;
+    }
+}
+
+fn terminated() -> Failure {
+    Failure::new(Code::OperationTerminated, "its run was terminated in Temporal")
 }

@@ -3,9 +3,17 @@
 use std::{future::IntoFuture, rc::Rc};
 
 use futures::future::{FutureExt, LocalBoxFuture};
+use leadline_domain::parking::{Corrected, Stage};
 use temporalio_common::ActivityDefinition;
 
-use crate::{call::Named, envelope::StepInput, lane::Lane, saga::Saga, stop::Stop};
+use crate::{
+    call::{Named, Role},
+    envelope::StepInput,
+    lane::Lane,
+    parking::SagaWorkflow,
+    saga::Saga,
+    stop::Stop,
+};
 
 /// A step that is not ready to run: its undo has not been named.
 #[must_use = "a step runs when it is awaited, and it can be awaited once its undo is named"]
@@ -24,27 +32,40 @@ pub struct ReadyStep<'s, W, A, P> {
 }
 
 /// An undo that waits on the stack.
-pub(crate) struct Undo<W>(Rc<RunUndo<W>>);
+pub(crate) struct Undo<W> {
+    step: String,
+    run: Rc<RunUndo<W>>,
+}
 
-type RunUndo<W> = dyn for<'s> Fn(&'s mut Saga<W>) -> LocalBoxFuture<'s, ()>;
+/// Answers whether it was done; if not, a person said to leave it.
+type RunUndo<W> = dyn for<'s> Fn(&'s mut Saga<W>) -> LocalBoxFuture<'s, bool>;
 
-impl<W: 'static> Undo<W> {
+impl<W: SagaWorkflow> Undo<W> {
     pub(crate) fn new<U, Q>(activity: &U, step: &str, params: Q) -> Self
     where
         U: ActivityDefinition<Input = StepInput<Q>, Output = ()> + 'static,
-        Q: Clone + 'static,
+        Q: Clone + Corrected + 'static,
     {
         let (undo, step) = (Named::of(activity), step.to_owned());
-        Self(Rc::new(move |saga| {
+        let named = step.clone();
+        let run: Rc<RunUndo<W>> = Rc::new(move |saga| {
             let (undo, step, params) = (undo.clone(), step.clone(), params.clone());
-            async move { saga.insist(&undo, &step, params, Lane::Light).await }.boxed_local()
-        }))
+            let undone =
+                async move { saga.insist(Stage::Compensation, (&undo, &step), params, Lane::Light, true).await.is_some() };
+            undone.boxed_local()
+        });
+        Self { step: named, run }
     }
 }
 
 impl<W> Undo<W> {
-    pub(crate) async fn run(&self, saga: &mut Saga<W>) {
-        (self.0)(saga).await;
+    /// The step that it undoes.
+    pub(crate) fn step(&self) -> &str {
+        &self.step
+    }
+
+    pub(crate) async fn run(&self, saga: &mut Saga<W>) -> bool {
+        (self.run)(saga).await
     }
 }
 
@@ -67,8 +88,8 @@ where
     pub fn undo<U, Q>(self, activity: U, params: Q) -> ReadyStep<'s, W, A, P>
     where
         U: ActivityDefinition<Input = StepInput<Q>, Output = ()> + 'static,
-        Q: Clone + 'static,
-        W: 'static,
+        Q: Clone + Corrected + 'static,
+        W: SagaWorkflow,
     {
         let undo = Undo::new(&activity, self.activity.name(), params);
         ReadyStep { step: self, undo: Some(undo) }
@@ -82,9 +103,9 @@ where
 
 impl<'s, W, A, P> IntoFuture for ReadyStep<'s, W, A, P>
 where
-    W: 'static,
+    W: SagaWorkflow,
     A: ActivityDefinition<Input = StepInput<P>> + 'static,
-    P: Clone + 'static,
+    P: Clone + Corrected + 'static,
 {
     type Output = Result<A::Output, Stop>;
     type IntoFuture = LocalBoxFuture<'s, Self::Output>;
@@ -92,10 +113,11 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self { step: Step { saga, activity, params, lane }, undo } = self;
         async move {
+            saga.may_begin(activity.name())?;
             if let Some(undo) = undo {
                 saga.register(undo);
             }
-            saga.attempt(&activity, params, lane).await
+            saga.attempt(&activity, params, lane, Role::Step).await
         }
         .boxed_local()
     }

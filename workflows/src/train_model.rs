@@ -20,19 +20,19 @@
 
 use leadline_domain::{
     DatasetId, ModelId,
-    operation::{ExportDataset, SagaInput, TrainModel},
+    operation::{ExportDataset, TrainModel},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use temporalio_macros::{activity_definitions, workflow, workflow_methods};
-use temporalio_sdk::{WorkflowContext, WorkflowResult, activities::ActivityError};
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
 
 use crate::{
     envelope::StepInput,
     export_dataset::{self, ExportSteps},
     lane::Lane,
-    limits::Limits,
-    saga::{self, Saga},
+    parking::{SagaWorkflow, saga_workflow},
+    saga::Saga,
     stop::Stop,
 };
 
@@ -108,21 +108,11 @@ impl TrainSteps {
 
 pub use train_steps::{BeginTraining, DiscardArtifact, EvaluateGates, FitModel, RegisterModel, RejectModel};
 
-#[workflow]
-pub struct TrainModelSaga {
-    pub(crate) limits: Limits,
-}
+leadline_domain::nothing_to_correct!(TrainingPlan);
 
-#[workflow_methods(factory_only)]
-impl TrainModelSaga {
-    #[run(name = "train_model")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<TrainModel>) -> WorkflowResult<Json> {
-        let limits = ctx.state(|saga| saga.limits);
-        saga::run(ctx, limits, input, train_model).await
-    }
-}
+saga_workflow!(TrainModelSaga, "train_model", TrainModel, train_model);
 
-async fn train_model<W: 'static>(saga: &mut Saga<W>, train: TrainModel) -> Result<Json, Stop> {
+async fn train_model<W: SagaWorkflow>(saga: &mut Saga<W>, train: TrainModel) -> Result<Json, Stop> {
     let export = own_export(saga, &train);
     let dataset = train.dataset.unwrap_or_else(|| saga.operation().operation.dataset());
     let plan = TrainingPlan { model: train.model, dataset, own_dataset: export.is_some() };
@@ -143,7 +133,7 @@ async fn train_model<W: 'static>(saga: &mut Saga<W>, train: TrainModel) -> Resul
 }
 
 /// The export that a run without a named data set makes for itself: every field of the object.
-fn own_export<W>(saga: &Saga<W>, train: &TrainModel) -> Option<ExportDataset> {
+fn own_export<W: SagaWorkflow>(saga: &Saga<W>, train: &TrainModel) -> Option<ExportDataset> {
     train.dataset.is_none().then(|| ExportDataset {
         dataset: saga.operation().operation.dataset(),
         object: train.object.clone(),

@@ -20,8 +20,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::job::{self, ID_FIELD, VERSION_FIELD};
 use crate::{
+    attempt::{Attempt, Done},
     lake,
-    step::{Attempt, Done},
 };
 
 /// The fact that says how many rows are in: a data set is read in the same order each time.

@@ -4,7 +4,7 @@ use leadline_domain::{Failure, operation::ExportDataset};
 use leadline_store::budgets;
 use leadline_workflows::export_dataset::ReservedBudget;
 
-use crate::step::{Attempt, Done, Undoing};
+use crate::attempt::{Attempt, Done, Undoing};
 
 /// Asks the org what it has left, takes that over, and reserves.
 pub(super) async fn reserve(attempt: Attempt, _: ExportDataset) -> Result<Done<ReservedBudget>, Failure> {

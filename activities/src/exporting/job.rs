@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::orphans;
-use crate::step::{Attempt, Done, Undoing};
+use crate::attempt::{Attempt, Done, Undoing};
 
 /// The name under which the ledger keeps the job.
 pub(super) const STEP: &str = "start_bulk_job";

@@ -7,8 +7,8 @@ use leadline_workflows::export_dataset::CommittedDataset;
 
 use super::job;
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     lake,
-    step::{Attempt, Done, Undoing},
 };
 
 /// Writes the manifest and shows the data set. The manifest is written under the fence, so that it stands if and only if the
@@ -33,10 +33,13 @@ async fn finish_with(attempt: Attempt, export: ExportDataset, visibility: Visibi
     let outcome = async {
         let mut tx = tx;
         let manifest = write(&attempt, &mut tx, &export).await?;
-        if matches!(visibility, Visibility::Shown) {
-            datasets::commit(&mut tx, &export.dataset, &row_of(&manifest)).await?;
+        match visibility {
+            Visibility::Shown => {
+                datasets::commit(&mut tx, &export.dataset, &row_of(&manifest)).await?;
+                attempt.finish_pivot(tx, &committed(&manifest)).await
+            }
+            Visibility::Sealed => attempt.finish(tx, &committed(&manifest)).await,
         }
-        attempt.finish(tx, &committed(&manifest)).await
     };
     let outcome = outcome.await;
     let services = attempt.services();

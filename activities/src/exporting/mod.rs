@@ -14,8 +14,8 @@ use leadline_workflows::{
     StepInput,
     export_dataset::{
         AbortBulkJob, AppliedRows, ApplyCurrentState, CommitManifest, CommittedDataset, DeleteBulkJob, DiscardDataset,
-        DiscardManifest, DiscardParts, ExtractPages, ExtractedPages, ReleaseApiBudget, ReserveApiBudget, ReservedBudget,
-        ReturnApiBudget, SealManifest, StartBulkJob, StartedJob,
+        DiscardManifest, DiscardParts, ExtractPages, ExtractedPages, LeaveBulkJob, ReleaseApiBudget, ReserveApiBudget,
+        ReservedBudget, ReturnApiBudget, SealManifest, StartBulkJob, StartedJob,
     },
 };
 use temporalio_macros::activities;
@@ -114,6 +114,16 @@ impl ExportActivities {
         input: StepInput<ExportDataset>,
     ) -> Result<(), ActivityError> {
         self.0.step(ctx, input, job::delete).await
+    }
+
+    #[activity(definition = LeaveBulkJob)]
+    pub async fn leave_bulk_job(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StepInput<ExportDataset>,
+    ) -> Result<(), ActivityError> {
+        // What it has in PostgreSQL goes with the budget's step.
+        self.0.forgo(ctx, input, |_, _| async { Ok(()) }).await
     }
 
     #[activity(definition = ReturnApiBudget)]

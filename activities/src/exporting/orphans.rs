@@ -22,8 +22,8 @@ use serde_json::Value as Json;
 
 use super::job::{self, JobFacts};
 use crate::{
+    attempt::{Attempt, Undoing},
     services::Services,
-    step::{Attempt, Undoing},
 };
 
 /// On whose behalf is searched.

@@ -12,8 +12,8 @@ use leadline_workflows::export_dataset::ExtractedPages;
 
 use super::job::{self, JobFacts};
 use crate::{
+    attempt::{Attempt, Done, Undoing},
     calls, lake,
-    step::{Attempt, Done, Undoing},
 };
 
 /// The first look at a job comes after this part of the longest wait; then the waits double.

@@ -3,6 +3,7 @@
 mod exports;
 mod models;
 mod operations;
+mod parking;
 mod predictions;
 mod tenants;
 mod training;

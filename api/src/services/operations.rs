@@ -2,8 +2,9 @@
 
 use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState};
 use leadline_proto::v1::{
-    self, CancelOperationRequest, GetOperationRequest, ListOperationAuditRequest, ListOperationAuditResponse,
-    ListOperationsRequest, ListOperationsResponse, operations_server::Operations,
+    self, AbandonOperationRequest, CancelOperationRequest, GetOperationRequest, ListOperationAuditRequest,
+    ListOperationAuditResponse, ListOperationsRequest, ListOperationsResponse, ResolveParkedOperationsRequest,
+    ResolveParkedOperationsResponse, RetryOperationRequest, SkipOperationRequest, operations_server::Operations,
 };
 use leadline_store::{
     audit,
@@ -38,15 +39,38 @@ impl Operations for Facade {
     async fn cancel_operation(&self, request: Request<CancelOperationRequest>) -> Result<Response<v1::Operation>, Status> {
         started(self.ask_to_cancel(request.into_inner()).await)
     }
+
+    async fn retry_operation(&self, request: Request<RetryOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        started(self.retry(request.into_inner()).await)
+    }
+
+    async fn skip_operation(&self, request: Request<SkipOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        started(self.skip(request.into_inner()).await)
+    }
+
+    async fn abandon_operation(&self, request: Request<AbandonOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        started(self.abandon(request.into_inner()).await)
+    }
+
+    async fn resolve_parked_operations(
+        &self,
+        request: Request<ResolveParkedOperationsRequest>,
+    ) -> Result<Response<ResolveParkedOperationsResponse>, Status> {
+        answer(self.resolve_parked(request.into_inner()).await)
+    }
 }
 
 impl Facade {
     async fn read_operation(&self, request: GetOperationRequest) -> Result<Operation, Failure> {
         let call = Call::current()?;
-        let id = operation_id(&request.operation_id)?;
+        self.operation_of(&call, &operation_id(&request.operation_id)?).await
+    }
+
+    /// The operation, if this caller may see it.
+    pub(super) async fn operation_of(&self, call: &Call, id: &OperationId) -> Result<Operation, Failure> {
         match &call.caller.scope {
-            Scope::Operator => Ok(operations::get(&mut self.store.operator().await?, &id).await?),
-            Scope::Tenant(tenant) => Ok(operations::get(&mut self.store.tenant_read(tenant).await?, &id).await?),
+            Scope::Operator => Ok(operations::get(&mut self.store.operator().await?, id).await?),
+            Scope::Tenant(tenant) => Ok(operations::get(&mut self.store.tenant_read(tenant).await?, id).await?),
         }
     }
 
@@ -60,6 +84,7 @@ impl Facade {
             tenant,
             kind: shapes::filter(request.kind, &OperationKind::ALL, "kind", shapes::operation_kind)?,
             state: shapes::filter(request.state, &OperationState::ALL, "state", shapes::operation_state)?,
+            code: code(&request.code)?,
             created_after: shapes::instant(request.created_after, "createdAfter")?,
             created_before: shapes::instant(request.created_before, "createdBefore")?,
         };
@@ -86,27 +111,24 @@ impl Facade {
         let id = operation_id(&request.operation_id)?;
         short_text(&request.reason, 500, "reason")?;
         note_operation(id.as_str());
-        let actor = call.caller.key.as_str();
-        let operation = match &call.caller.scope {
-            Scope::Operator => {
-                let mut tx = self.store.operator().await?;
-                let operation = operations::request_cancel(&mut tx, &id, actor, &request.reason).await?;
-                tx.commit().await?;
-                operation
-            }
-            Scope::Tenant(tenant) => {
-                let mut tx = self.store.tenant(tenant).await?;
-                let operation = operations::request_cancel(&mut tx, &id, actor, &request.reason).await?;
-                tx.commit().await?;
-                operation
-            }
-        };
+        let found = self.operation_of(&call, &id).await?;
+        let mut tx = self.store.tenant(&found.tenant).await?;
+        let operation = operations::request_cancel(&mut tx, &id, call.caller.key.as_str(), &request.reason).await?;
+        tx.commit().await?;
         self.starter.cancel(&operation);
         Ok(operation)
     }
 }
 
+/// The code that a list is narrowed to.
+fn code(text: &str) -> Result<Option<Code>, Failure> {
+    match text {
+        "" => Ok(None),
+        named => named.parse().map(Some).map_err(|_| Failure::new(Code::InvalidArgument, "code is none of the error reference")),
+    }
+}
+
 /// A text that is no operation's id names no operation.
-fn operation_id(text: &str) -> Result<OperationId, Failure> {
+pub(super) fn operation_id(text: &str) -> Result<OperationId, Failure> {
     text.parse().map_err(|_| Failure::new(Code::OperationNotFound, "no such operation"))
 }

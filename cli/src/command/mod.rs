@@ -12,6 +12,7 @@ mod migrate;
 pub mod model;
 mod object_store;
 mod operation;
+mod parking;
 mod postgres;
 pub mod predict;
 mod replay;
@@ -53,7 +54,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 this machine or the configuration is not as it should be; 2 wrong command line;\n\
     3 refused with a code (see `leadline explain CODE`), or a cancel that came too late; 4 the operation failed;\n\
     5 it was cancelled; 6 nobody answers;\n\
-    7 a history does not replay; 130 interrupted";
+    7 it is parked; 8 a history does not replay; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {

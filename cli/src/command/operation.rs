@@ -5,7 +5,11 @@ use clap::{Subcommand, ValueEnum};
 use leadline_proto::v1::{self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind};
 use serde_json::Value;
 
-use super::{Context, PageArgs, hint_at_next_page, tenant_id};
+use super::{
+    Context, PageArgs, hint_at_next_page,
+    parking::{self, GiveUp, Resolve, Retry},
+    tenant_id,
+};
 use crate::{
     client::Answer,
     error::{CliError, Result},
@@ -26,6 +30,9 @@ pub enum Operation {
         /// Only operations in this state
         #[arg(long, value_enum)]
         state: Option<State>,
+        /// Only operations that are parked, undo or have failed with this error code
+        #[arg(long)]
+        code: Option<String>,
         /// Created at or after (RFC 3339)
         #[arg(long, value_name = "TIME")]
         after: Option<DateTime<Utc>>,
@@ -61,7 +68,19 @@ pub enum Operation {
         #[arg(long)]
         follow: bool,
     },
+    /// Let a parked operation try its step again
+    ///
+    /// `operation get` says what it waits for, and what is possible.
+    Retry(Retry),
+    /// Let a parked operation go on without the step, or the undo, that it is parked at
+    Skip(GiveUp),
+    /// Give a parked operation up: everything that it did is undone
+    Abandon(GiveUp),
+    /// Decide about all operations that are parked with one error code
+    Resolve(Resolve),
     /// Wait for the end of an operation, with a progress bar
+    ///
+    /// Ends with exit code 7 when the operation parks: it then needs a person.
     Follow {
         /// Id of the operation
         operation: String,
@@ -75,6 +94,13 @@ pub enum Kind {
     TrainModel,
     PromoteModel,
     PredictAsync,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Verb {
+    Retry,
+    Skip,
+    Abandon,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -97,13 +123,14 @@ impl Operation {
     pub async fn run(self, context: &Context) -> Result<()> {
         let client = context.client()?;
         match self {
-            Self::List { tenant, kind, state, after, before, page } => {
+            Self::List { tenant, kind, state, code, after, before, page } => {
                 let mut query = page.query();
                 if let Some(tenant) = tenant {
                     query.push(("tenantId", tenant_id(&client, &tenant).await?));
                 }
                 query.extend(kind.map(|kind| ("kind", api_name(&kind))));
                 query.extend(state.map(|state| ("state", api_name(&state))));
+                query.extend(code.map(|code| ("code", code)));
                 query.extend(after.map(|time| ("createdAfter", rfc3339(time))));
                 query.extend(before.map(|time| ("createdBefore", rfc3339(time))));
                 let list: Answer<ListOperationsResponse> = client.get(&["v1", "operations"], &query).await?;
@@ -131,6 +158,10 @@ impl Operation {
                 follow::success(&ended.message)?;
                 return Err(CliError::TooLate { operation });
             }
+            Self::Retry(retry) => retry.run(context, &client).await?,
+            Self::Skip(skip) => skip.skip(context, &client).await?,
+            Self::Abandon(abandon) => abandon.abandon(context, &client).await?,
+            Self::Resolve(resolve) => resolve.run(context, &client).await?,
             Self::Follow { operation } => {
                 let ended = follow::to_end(&client, &operation).await?;
                 context.show(&ended, print);
@@ -146,7 +177,7 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 }
 
 fn print_list(list: &ListOperationsResponse) {
-    let mut table = output::table(["operation", "kind", "state", "step", "took", "code", "created"]);
+    let mut table = output::table(["operation", "kind", "state", "step", "took", "code", "created", "parked since", "deadline"]);
     for operation in &list.operations {
         table.add_row([
             operation.operation_id.clone(),
@@ -156,6 +187,8 @@ fn print_list(list: &ListOperationsResponse) {
             took(operation),
             operation.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),
             output::time(operation.create_time.as_ref()),
+            output::time(operation.parking.as_ref().and_then(|parking| parking.since_time.as_ref())),
+            output::time(operation.parking.as_ref().and_then(|parking| parking.deadline_time.as_ref())),
         ]);
     }
     output::print(&table);
@@ -184,6 +217,7 @@ fn took(operation: &v1::Operation) -> String {
 pub fn print(operation: &v1::Operation) {
     let error = operation.error.as_ref();
     let result: Option<Value> = operation.result.as_ref().and_then(|result| serde_json::to_value(result).ok());
+    let [since, what_to_do, possible, deadline] = parking::facts(operation);
     output::print(&output::facts([
         ("operation", operation.operation_id.clone()),
         ("kind", kind_name(operation.kind())),
@@ -192,6 +226,11 @@ pub fn print(operation: &v1::Operation) {
         ("step", operation.step.clone()),
         ("progress", progress(operation)),
         ("error", error.map(|error| format!("{}: {}", error.code, error.message)).unwrap_or_default()),
+        since,
+        what_to_do,
+        possible,
+        deadline,
+        ("stuck since", output::time(operation.stuck_since_time.as_ref())),
         ("result", result.map(|result| result.to_string()).unwrap_or_default()),
         ("created", output::time(operation.create_time.as_ref())),
         ("ended", output::time(operation.end_time.as_ref())),

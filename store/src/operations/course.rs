@@ -2,25 +2,36 @@
 
 use std::time::Duration;
 
-use leadline_domain::{Code, OperationId, OperationState};
+use leadline_domain::{Code, OperationId, OperationState, Verb, parking::AtDeadline};
 use serde_json::{Value as Json, json};
 
 use super::{Operation, Progress, columns, get, not_found};
 use crate::{
-    OperatorTx, Result, StoreError, Transact,
+    Result, StoreError, Transact,
     audit::{self, AuditEntry},
 };
 
 /// What a workflow says about itself while it runs. It holds the whole: a code that is absent is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CourseUpdate {
-    /// Grows with every update of one workflow.
+    /// Orders the updates of all runs of an operation: when Temporal scheduled the update's step, in microseconds since 1970.
     pub sequence: i64,
     /// Not an ended one: that is [`close`]'s.
     pub state: OperationState,
     pub step: Option<String>,
     pub code: Option<Code>,
     pub message: Option<String>,
+    /// What it waits for; with the state `Parked`, and only then.
+    pub parking: Option<NewParking>,
+}
+
+/// A parking that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParking {
+    pub number: u32,
+    pub verbs: Vec<Verb>,
+    pub deadline: Duration,
+    pub at_deadline: AtDeadline,
 }
 
 /// How an operation ended.
@@ -33,7 +44,7 @@ pub struct Closing {
     pub message: Option<String>,
 }
 
-/// Records that Temporal has the run. A repeated start keeps the first run and time.
+/// Records that Temporal has the run. A start that is repeated keeps the first run and time.
 ///
 /// # Errors
 /// `OPERATION_NOT_FOUND`.
@@ -48,13 +59,30 @@ pub async fn record_start(tx: &mut impl Transact, id: &OperationId, run_id: &str
     if updated.rows_affected() == 0 { Err(not_found(id)) } else { Ok(()) }
 }
 
-/// Applies an update unless a newer one was applied or the operation has ended; says whether it did.
+/// Records that this run carries the operation on: after a reset, or after a run that was terminated, it is another than before.
+pub async fn record_run(tx: &mut impl Transact, id: &OperationId, run_id: &str) -> Result<()> {
+    sqlx::query("UPDATE operations SET run_id = $2, started_at = coalesce(started_at, now()) WHERE operation_id = $1")
+        .bind(id.as_str())
+        .bind(run_id)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Applies an update unless a newer one was applied or the operation has ended; says whether it did. What was decided about a
+/// parking goes with it.
 pub async fn update_state(tx: &mut impl Transact, id: &OperationId, update: &CourseUpdate) -> Result<bool> {
     debug_assert!(!update.state.is_ended(), "an operation is ended by close");
+    let parking = update.parking.as_ref();
+    let verbs: Vec<&str> = parking.map_or_else(Vec::new, |parking| parking.verbs.iter().map(|verb| verb.as_str()).collect());
     let updated = sqlx::query(
         "UPDATE operations SET state = $3, sequence = $2, step = coalesce($4, step), code = $5, message = $6,
-                               started_at = coalesce(started_at, now())
-         WHERE operation_id = $1 AND sequence < $2 AND ended_at IS NULL",
+                               started_at = coalesce(started_at, now()),
+                               park = coalesce($7, park), verbs = $8, at_deadline = $10,
+                               parked_at = CASE WHEN $7::bigint IS NULL THEN NULL ELSE now() END,
+                               park_deadline = now() + make_interval(secs => $9),
+                               decision = NULL, decision_due_at = NULL, decision_delivered_at = NULL
+         WHERE operation_id = $1 AND sequence <= $2 AND ended_at IS NULL",
     )
     .bind(id.as_str())
     .bind(update.sequence)
@@ -62,6 +90,10 @@ pub async fn update_state(tx: &mut impl Transact, id: &OperationId, update: &Cou
     .bind(&update.step)
     .bind(update.code.map(Code::as_str))
     .bind(&update.message)
+    .bind(parking.map(|parking| i64::from(parking.number)))
+    .bind(verbs)
+    .bind(parking.map(|parking| parking.deadline.as_secs_f64()))
+    .bind(parking.map(|parking| parking.at_deadline.as_str()))
     .execute(tx.connection())
     .await?;
     Ok(updated.rows_affected() > 0)
@@ -78,6 +110,44 @@ pub async fn progress(tx: &mut impl Transact, id: &OperationId, step: &str, prog
     Ok(())
 }
 
+/// Notes that the effect has been seen, in the transaction that makes it so. From then on nothing of the operation is undone.
+///
+/// # Errors
+/// `EPOCH_CLOSED` when its undoing has begun; nothing may be committed then.
+pub async fn pass_pivot(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    let passed = sqlx::query(
+        "UPDATE operations SET pivot_passed_at = coalesce(pivot_passed_at, now())
+         WHERE operation_id = $1 AND undo_began_at IS NULL",
+    )
+    .bind(id.as_str())
+    .execute(tx.connection())
+    .await?;
+    match passed.rows_affected() {
+        0 => Err(StoreError::refused(Code::EpochClosed, format!("operation {id} is being undone"))),
+        _ => Ok(()),
+    }
+}
+
+/// Notes that something of the operation is undone, in the transaction that begins to. From then on it cannot pass its pivot.
+///
+/// # Errors
+/// `PIVOT_PASSED` when its effect has been seen; nothing may be undone then.
+pub async fn begin_undo(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    let begun = sqlx::query(
+        "UPDATE operations SET undo_began_at = coalesce(undo_began_at, now())
+         WHERE operation_id = $1 AND pivot_passed_at IS NULL",
+    )
+    .bind(id.as_str())
+    .execute(tx.connection())
+    .await?;
+    match begun.rows_affected() {
+        0 => {
+            Err(StoreError::refused(Code::PivotPassed, format!("operation {id} has passed its pivot: its effect has been seen")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The closing write. May be repeated: an operation that has ended stays as it ended, and is returned so.
 ///
 /// # Errors
@@ -85,7 +155,8 @@ pub async fn progress(tx: &mut impl Transact, id: &OperationId, step: &str, prog
 pub async fn close(tx: &mut impl Transact, id: &OperationId, closing: &Closing) -> Result<Operation> {
     debug_assert!(closing.state.is_ended(), "close writes an ended state");
     let closed: Option<Operation> = sqlx::query_as(concat!(
-        "UPDATE operations SET state = $2, result = $3, code = $4, message = $5, ended_at = now()
+        "UPDATE operations SET state = $2, result = $3, code = $4, message = $5, ended_at = now(), parked_at = NULL,
+                               park_deadline = NULL, at_deadline = NULL, verbs = '{}', decision = NULL, stuck_since = NULL
          WHERE operation_id = $1 AND ended_at IS NULL RETURNING ",
         columns!()
     ))
@@ -108,34 +179,6 @@ pub async fn close(tx: &mut impl Transact, id: &OperationId, closing: &Closing) 
     Ok(operation)
 }
 
-/// Records that somebody asked for a cancel; the first time stands.
-///
-/// # Errors
-/// `OPERATION_NOT_FOUND`, `OPERATION_ENDED`.
-pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &str, reason: &str) -> Result<Operation> {
-    let requested: Option<Operation> = sqlx::query_as(concat!(
-        "UPDATE operations SET cancel_requested_at = coalesce(cancel_requested_at, now())
-         WHERE operation_id = $1 AND ended_at IS NULL RETURNING ",
-        columns!()
-    ))
-    .bind(id.as_str())
-    .fetch_optional(tx.connection())
-    .await?;
-    let Some(operation) = requested else {
-        let ended = get(tx, id).await?;
-        return Err(StoreError::refused(Code::OperationEnded, format!("operation {id} has ended as {}", ended.state)));
-    };
-    let entry = AuditEntry {
-        tenant: &operation.tenant,
-        operation: Some(id),
-        actor,
-        action: "operation.cancel",
-        detail: json!({ "reason": reason }),
-    };
-    audit::append(tx, &entry).await?;
-    Ok(operation)
-}
-
 /// Notes that a cancel came after the effect had been seen, where nobody had written down that it was asked for: in Temporal
 /// itself, anybody can ask.
 pub async fn note_late_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
@@ -144,32 +187,4 @@ pub async fn note_late_cancel(tx: &mut impl Transact, id: &OperationId) -> Resul
         .execute(tx.connection())
         .await?;
     Ok(())
-}
-
-/// Records that Temporal has the cancel that was asked for.
-pub async fn record_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
-    sqlx::query("UPDATE operations SET cancel_delivered_at = coalesce(cancel_delivered_at, now()) WHERE operation_id = $1")
-        .bind(id.as_str())
-        .execute(tx.connection())
-        .await?;
-    Ok(())
-}
-
-/// What has to be told to Temporal still, older than `age`, oldest first: accepted operations whose start may have been lost, and
-/// cancels that were asked for and not delivered. Two sweepers may find the same; both calls can be repeated.
-pub async fn undelivered(tx: &mut OperatorTx, age: Duration, limit: u32) -> Result<Vec<Operation>> {
-    let rows = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM operations
-          WHERE ended_at IS NULL AND (
-              (state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1))
-              OR (cancel_delivered_at IS NULL AND cancel_requested_at <= now() - make_interval(secs => $1)))
-          ORDER BY created_at LIMIT $2"
-    ))
-    .bind(age.as_secs_f64())
-    .bind(i64::from(limit))
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(rows)
 }

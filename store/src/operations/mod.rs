@@ -5,15 +5,24 @@
 
 mod accept;
 mod course;
+mod reconciling;
+mod requests;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, close, note_late_cancel, progress, record_cancel, record_start, request_cancel, undelivered,
+    Closing, CourseUpdate, NewParking, begin_undo, close, note_late_cancel, pass_pivot, progress, record_run, record_start,
     update_state,
+};
+pub use reconciling::{found_terminated, reconciled, unreconciled};
+pub use requests::{
+    ParkedFilter, decide, parked, record_cancel, record_decision, request_cancel, undelivered, undelivered_decisions,
 };
 
 use chrono::{DateTime, Utc};
-use leadline_domain::{Code, OperationId, OperationKind, OperationRef, OperationState, TenantId};
+use leadline_domain::{
+    Code, OperationId, OperationKind, OperationRef, OperationState, TenantId, Verb,
+    parking::{AtDeadline, Decision, Parked},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sqlx::{FromRow, Row as _, postgres::PgRow};
@@ -50,6 +59,12 @@ pub struct Operation {
     pub code: Option<Code>,
     pub message: Option<String>,
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// While it is parked.
+    pub parking: Option<Parking>,
+    /// Its run was found terminated, and the next one unwinds.
+    pub terminated_at: Option<DateTime<Utc>>,
+    /// Its workflow task keeps failing, since then.
+    pub stuck_since: Option<DateTime<Utc>>,
     pub requested_by: String,
     pub consent_version: Option<i64>,
     pub workflow_id: String,
@@ -57,6 +72,45 @@ pub struct Operation {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What a parked operation waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parking {
+    /// Counts the parkings of the operation's run.
+    pub number: u32,
+    pub since: DateTime<Utc>,
+    pub deadline: DateTime<Utc>,
+    pub at_deadline: AtDeadline,
+    pub verbs: Vec<Verb>,
+    /// What somebody decided, while the run has not taken it up.
+    pub decision: Option<Decision>,
+}
+
+impl Parking {
+    fn read(row: &PgRow) -> sqlx::Result<Option<Self>> {
+        let Some(since) = row.try_get("parked_at")? else { return Ok(None) };
+        let undecodable =
+            |index: &str, source: sqlx::error::BoxDynError| sqlx::Error::ColumnDecode { index: index.to_owned(), source };
+        let verbs: Vec<String> = row.try_get("verbs")?;
+        Ok(Some(Self {
+            number: u32::try_from(row.try_get::<i64, _>("park")?).map_err(|e| undecodable("park", e.into()))?,
+            since,
+            deadline: row.try_get("park_deadline")?,
+            at_deadline: parsed(row, "at_deadline")?,
+            verbs: verbs
+                .iter()
+                .map(|verb| verb.parse())
+                .collect::<Result<_, _>>()
+                .map_err(|e| undecodable("verbs", Box::new(e)))?,
+            decision: json_opt(row, "decision")?,
+        }))
+    }
+
+    fn parked(&self, operation: &Operation) -> Parked {
+        let step = operation.step.clone().unwrap_or_default();
+        Parked { number: self.number, kind: operation.kind, step, verbs: self.verbs.clone() }
+    }
 }
 
 impl Operation {
@@ -80,6 +134,9 @@ impl FromRow<'_, PgRow> for Operation {
             code: parsed_opt(row, "code")?,
             message: row.try_get("message")?,
             cancel_requested_at: row.try_get("cancel_requested_at")?,
+            parking: Parking::read(row)?,
+            terminated_at: row.try_get("terminated_at")?,
+            stuck_since: row.try_get("stuck_since")?,
             requested_by: row.try_get("requested_by")?,
             consent_version: row.try_get("consent_version")?,
             workflow_id: row.try_get("workflow_id")?,
@@ -94,7 +151,8 @@ impl FromRow<'_, PgRow> for Operation {
 macro_rules! columns {
     () => {
         "operation_id, tenant_id, kind, state, sequence, params, result, step, progress, code, message, cancel_requested_at, \
-         requested_by, consent_version, workflow_id, run_id, created_at, started_at, ended_at"
+         park, parked_at, park_deadline, at_deadline, verbs, decision, terminated_at, stuck_since, requested_by, consent_version, \
+         workflow_id, run_id, created_at, started_at, ended_at"
     };
 }
 use columns;
@@ -116,6 +174,8 @@ pub struct OperationFilter {
     pub tenant: Option<TenantId>,
     pub kind: Option<OperationKind>,
     pub state: Option<OperationState>,
+    /// Why it is parked, undoes, or has failed.
+    pub code: Option<Code>,
     /// Created at or after.
     pub created_after: Option<DateTime<Utc>>,
     /// Created before.
@@ -130,7 +190,7 @@ pub async fn list(tx: &mut impl Transact, filter: &OperationFilter, page: &PageR
         columns!(),
         " FROM operations
           WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR state = $3)
-            AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+            AND ($9::text IS NULL OR code = $9) AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
             AND ($6::timestamptz IS NULL OR (created_at, operation_id) < ($6, $7))
           ORDER BY created_at DESC, operation_id DESC LIMIT $8"
     ))
@@ -142,6 +202,7 @@ pub async fn list(tx: &mut impl Transact, filter: &OperationFilter, page: &PageR
     .bind(cursor.as_ref().map(|c| c.at))
     .bind(cursor.as_ref().map(|c| c.id.as_str()))
     .bind(page.fetch())
+    .bind(filter.code.map(Code::as_str))
     .fetch_all(tx.connection())
     .await?;
     Ok(Page::cut(rows, page, |operation: &Operation| Cursor::new(operation.created_at, operation.id.as_str())))

@@ -78,7 +78,8 @@ async fn an_operation_follows_its_workflow_and_never_goes_back() {
     let (tenant, _) = fixture::tenant(&db.store, "steady").await;
     let mut tx = db.store.tenant(&tenant).await.unwrap();
     let id = accepted(&mut tx, OperationKind::TrainModel).await.id;
-    let update = |sequence, state| CourseUpdate { sequence, state, step: Some("fit".into()), code: None, message: None };
+    let update =
+        |sequence, state| CourseUpdate { sequence, state, step: Some("fit".into()), code: None, message: None, parking: None };
 
     operations::record_start(&mut tx, &id, "run-1").await.unwrap();
     operations::record_start(&mut tx, &id, "run-2").await.unwrap();

@@ -11,9 +11,8 @@ use leadline_store::{
     datasets::{self, DatasetState},
     export_parts, records, tenants,
 };
+use leadline_tests::scenario::{FreezableWorker, Frozen, Scenario};
 use serde_json::json;
-
-use crate::scenario::{FreezableWorker, Frozen, Scenario};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 const ALLOWANCE: i64 = 100_000;
@@ -222,8 +221,8 @@ async fn a_login_that_leads_to_another_org_is_refused() {
     scenario.stop_worker().await;
     scenario.start_worker();
     let id = scenario.export("Lead").await;
-    let ended = scenario.failed(&id, Code::SalesforceAuthRefused).await;
-    assert!(ended.message.is_some_and(|message| message.contains("00DE0000000Hq5dMAC")));
+    let parked = scenario.parked(&id, Code::SalesforceAuthRefused).await;
+    assert!(parked.message.is_some_and(|message| message.contains("00DE0000000Hq5dMAC")));
     scenario.end().await;
 }
 

@@ -4,12 +4,11 @@
 
 mod exporting;
 mod golden;
-mod ground;
 mod onboarding;
+mod parking;
 mod predicting;
 mod recording;
 mod replaying;
 mod replaying_live;
-mod scenario;
 mod training;
 mod zombies;

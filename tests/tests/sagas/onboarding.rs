@@ -1,18 +1,18 @@
 //! A tenant is whole or not there.
 
 use bytes::Bytes;
-use leadline_domain::{Code, OperationKind, OperationState};
+use leadline_domain::{Code, OperationKind, OperationState, Verb};
 use leadline_lake::Prefix;
 use leadline_secrets::Purpose;
 use leadline_store::{sealed_secrets, tenants};
+use leadline_tests::scenario::Scenario;
 use serde_json::json;
-
-use crate::scenario::Scenario;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_onboarded_tenant_has_its_org_its_key_and_its_place_in_the_lake() {
     let scenario = Scenario::new(500).await;
-    let id = scenario.onboard("whole").await;
+    let accepted = scenario.accept_onboarding("whole").await;
+    let id = scenario.begin(accepted.clone()).await;
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
@@ -25,7 +25,7 @@ async fn an_onboarded_tenant_has_its_org_its_key_and_its_place_in_the_lake() {
     assert_eq!((status.as_str(), shown), ("Completed", json!(["succeeded", null, scenario.tenant])));
 
     // Temporal may forget a run; the operation does not.
-    scenario.start(OperationKind::OnboardTenant, &id, &leadline_domain::operation::OnboardTenant {}).await;
+    scenario.begin(accepted).await;
     scenario.status(OperationKind::OnboardTenant, &id).await;
     let again = scenario.operation(&id).await;
     assert_eq!((again.ended_at, again.result), (ended.ended_at, ended.result));
@@ -37,10 +37,13 @@ async fn an_org_that_refuses_the_user_leaves_no_tenant() {
     let scenario = Scenario::new(500).await;
     scenario.inject(&json!({ "kind": "revoked_user" })).await;
     let id = scenario.onboard("refused").await;
-    scenario.failed(&id, Code::SalesforceAuthRefused).await;
+    scenario.parked(&id, Code::SalesforceAuthRefused).await;
+    let reason = json!({ "reason": "another key is needed" });
+    scenario.decide(OperationKind::OnboardTenant, &id, Verb::Abandon, reason).await.unwrap();
+    scenario.failed(&id, Code::OperationAbandoned).await;
     assert_no_tenant(&scenario).await;
     let (status, shown) = scenario.status(OperationKind::OnboardTenant, &id).await;
-    assert_eq!((status.as_str(), shown), ("Failed", json!(["failed", "SALESFORCE_AUTH_REFUSED", scenario.tenant])));
+    assert_eq!((status.as_str(), shown), ("Failed", json!(["failed", "OPERATION_ABANDONED", scenario.tenant])));
     scenario.end().await;
 }
 

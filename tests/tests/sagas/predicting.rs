@@ -1,28 +1,23 @@
 //! An asynchronous prediction reaches the record and the org, once, and keeps only what it may.
 
-use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId, operation::PredictAsync};
+use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, Verb};
 use leadline_store::{
     budgets,
     claims::{self, ClaimPurpose},
-    operations,
-    predictions::{self, NewPrediction, PredictionState},
+    predictions::{self, PredictionState},
     records,
 };
+use leadline_tests::scenario::Scenario;
 use serde_json::json;
-
-use crate::{
-    scenario::{Scenario, new_operation},
-    training::{promote, train},
-};
 
 const PREDICT: OperationKind = OperationKind::PredictAsync;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goes() {
     let scenario = Scenario::onboarded(6000).await;
-    let trained = train(&scenario).await;
+    let trained = scenario.train().await;
     assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);
-    let promoted = promote(&scenario, &trained).await;
+    let promoted = scenario.promote(&trained.model()).await;
     assert_eq!(scenario.ended(&promoted).await.state, OperationState::Succeeded);
     let org = scenario.org().await;
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
@@ -32,7 +27,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     // The callback service is down at first.
     let refused = json!({ "kind": "service_unavailable", "match": { "path": "prediction-complete" } });
     scenario.inject(&refused).await;
-    let id = predict(&scenario, &leads[0].record_id, true).await;
+    let id = scenario.predict(&leads[0].record_id, true).await;
     let pending = scenario.until(&id, "waited to call back", |operation| operation.code.is_some()).await;
     assert_eq!((pending.state, pending.code), (OperationState::Running, Some(Code::SalesforceUnavailable)));
     let row = prediction(&scenario, &id).await;
@@ -53,7 +48,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
 
     // Nothing is kept of what may not be kept.
     scenario.consent(ConsentGrant { allow_store_predictions: false, ..ConsentGrant::ALL }).await;
-    let id = predict(&scenario, &leads[1].record_id, true).await;
+    let id = scenario.predict(&leads[1].record_id, true).await;
     assert_eq!(scenario.ended(&id).await.state, OperationState::Succeeded);
     let row = prediction(&scenario, &id).await;
     assert_eq!((row.state, row.score), (PredictionState::Completed, None));
@@ -63,7 +58,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
 
     // A write-back without consent ends the request, and nothing of its score stays.
     scenario.consent(ConsentGrant { allow_write_back: false, ..ConsentGrant::ALL }).await;
-    let id = predict(&scenario, &leads[2].record_id, true).await;
+    let id = scenario.predict(&leads[2].record_id, true).await;
     scenario.failed(&id, Code::ConsentWithdrawn).await;
     let row = prediction(&scenario, &id).await;
     assert_eq!((row.state, row.score, row.code), (PredictionState::Failed, None, Some(Code::ConsentWithdrawn)));
@@ -74,7 +69,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     scenario.consent(ConsentGrant::ALL).await;
     let lost = json!({ "kind": "lost_response", "match": { "path": &leads[2].record_id, "method": "PATCH" } });
     scenario.inject(&lost).await;
-    let id = predict(&scenario, &leads[2].record_id, true).await;
+    let id = scenario.predict(&leads[2].record_id, true).await;
     assert_eq!(scenario.ended(&id).await.state, OperationState::Succeeded);
     let written = org.retrieve("Lead", &leads[2].record_id, &["Leadline_Score__c"]).await.unwrap();
     assert!(written.fields["Leadline_Score__c"].is_number());
@@ -85,7 +80,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     for (kind, took_effect) in [("lost_response", true), ("service_unavailable", false)] {
         let fault = json!({ "kind": kind, "match": { "path": &leads[0].record_id, "method": "PATCH" }, "count": null });
         scenario.inject(&fault).await;
-        let id = predict(&scenario, &leads[0].record_id, true).await;
+        let id = scenario.predict(&leads[0].record_id, true).await;
         while scenario.seen_by_fault(kind).await == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
@@ -99,12 +94,14 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
         scenario.clear_faults().await;
     }
 
-    // A refusal that a person must mend is a refusal: the run is undone, and does not ask for ever.
+    // A refusal that a person must mend waits for the person, and is undone when it is given up.
     scenario.inject(&json!({ "kind": "revoked_user", "match": { "path": &leads[0].record_id } })).await;
     scenario.inject(&json!({ "kind": "revoked_user", "match": { "path": "/oauth2/token" } })).await;
-    let id = predict(&scenario, &leads[0].record_id, true).await;
-    scenario.failed(&id, Code::SalesforceAuthRefused).await;
+    let id = scenario.predict(&leads[0].record_id, true).await;
+    scenario.parked(&id, Code::SalesforceAuthRefused).await;
     assert!(scenario.seen_by_fault("revoked_user").await >= 2);
+    scenario.decide(PREDICT, &id, Verb::Abandon, json!({ "reason": "the user has left" })).await.unwrap();
+    scenario.failed(&id, Code::OperationAbandoned).await;
     scenario.clear_faults().await;
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     assert_eq!(budgets::today(&mut tx, 100_000).await.unwrap().outstanding, 0, "every reservation has come back");
@@ -113,7 +110,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
     // A cancel while the org's answer is unknown comes too late once the record has changed.
     let lost = json!({ "kind": "lost_response", "match": { "path": &leads[1].record_id, "method": "PATCH" }, "count": 3 });
     scenario.inject(&lost).await;
-    let id = predict(&scenario, &leads[1].record_id, true).await;
+    let id = scenario.predict(&leads[1].record_id, true).await;
     scenario.until(&id, "asked the org", |operation| operation.step.as_deref() == Some("write_back")).await;
     scenario.cancel(PREDICT, &id).await;
     let ended = scenario.ended(&id).await;
@@ -130,31 +127,4 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
 async fn prediction(scenario: &Scenario, id: &OperationId) -> predictions::Prediction {
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     predictions::of_operation(&mut tx, id).await.unwrap()
-}
-
-/// Accepts a prediction as the API does, and starts it.
-pub async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> OperationId {
-    let id = OperationId::random();
-    let request_id: RequestId = format!("rq-{id}").parse().unwrap();
-    let params = PredictAsync {
-        request_id: request_id.clone(),
-        definition: "lead_conversion".to_owned(),
-        record_id: Some(record.to_owned()),
-        has_fields: false,
-        write_back,
-    };
-    let new = NewPrediction {
-        request_id,
-        operation: id.clone(),
-        definition_name: params.definition.clone(),
-        object: "Lead".to_owned(),
-        record_id: params.record_id.clone(),
-        body_hash: [0; 32],
-    };
-    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
-    operations::accept(&mut tx, &new_operation(&id, PREDICT, &params, Some(1)), None).await.unwrap();
-    predictions::create(&mut tx, &new).await.unwrap();
-    tx.commit().await.unwrap();
-    scenario.start(PREDICT, &id, &params).await;
-    id
 }

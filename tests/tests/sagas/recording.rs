@@ -6,16 +6,12 @@ use futures::TryStreamExt as _;
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState};
 use leadline_lake::Prefix;
 use leadline_store::records;
+use leadline_tests::scenario::Scenario;
 use serde_json::json;
 use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions};
 use temporalio_common::protos::temporal::api::history::v1::History;
 
-use crate::{
-    golden,
-    predicting::predict,
-    scenario::Scenario,
-    training::{promote, train, train_on},
-};
+use crate::golden;
 
 const ONBOARD: OperationKind = OperationKind::OnboardTenant;
 const EXPORT: OperationKind = OperationKind::ExportDataset;
@@ -65,28 +61,28 @@ async fn the_courses_of_an_export() {
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_a_training_run() {
     let scenario = Scenario::onboarded(6000).await;
-    let trained = train(&scenario).await;
+    let trained = scenario.train().await;
     record(&scenario, TRAIN, &trained, "succeeded_with_own_export").await;
-    let dataset = Some(trained.dataset());
-    record(&scenario, TRAIN, &train_on(&scenario, dataset.clone()).await, "succeeded").await;
+    let dataset = trained.dataset();
+    record(&scenario, TRAIN, &scenario.train_on(&dataset).await, "succeeded").await;
 
-    let id = train_on(&scenario, dataset.clone()).await;
+    let id = scenario.train_on(&dataset).await;
     cancel_at(&scenario, TRAIN, &id, "fit_model").await;
     record(&scenario, TRAIN, &id, "cancelled").await;
 
     scenario.inject(&json!({ "kind": "slow_bulk_job", "delay_ms": 1500 })).await;
-    let id = train(&scenario).await;
+    let id = scenario.train().await;
     cancel_at(&scenario, TRAIN, &id, "extract_pages").await;
     record(&scenario, TRAIN, &id, "cancelled_with_own_export").await;
     scenario.clear_faults().await;
 
     scenario.consent(ConsentGrant { allow_training: false, ..ConsentGrant::ALL }).await;
-    record(&scenario, TRAIN, &train_on(&scenario, dataset).await, "failed").await;
+    record(&scenario, TRAIN, &scenario.train_on(&dataset).await, "failed").await;
     scenario.end().await;
 
     // Far too few leads for a model that could be told from luck.
     let scenario = Scenario::onboarded(1200).await;
-    let id = train(&scenario).await;
+    let id = scenario.train().await;
     record(&scenario, TRAIN, &id, "failed_with_own_export").await;
     scenario.failed(&id, Code::GateRefused).await;
     scenario.end().await;
@@ -96,28 +92,29 @@ async fn the_courses_of_a_training_run() {
 #[ignore = "writes tests/histories anew: make histories"]
 async fn the_courses_of_a_promotion_and_of_a_prediction() {
     let mut scenario = Scenario::onboarded(6000).await;
-    let trained = train(&scenario).await;
+    let trained = scenario.train().await;
     assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);
-    let id = cancelled_before_its_first_step(&mut scenario, PROMOTE, async |scenario| promote(scenario, &trained).await).await;
+    let id =
+        cancelled_before_its_first_step(&mut scenario, PROMOTE, async |scenario| scenario.promote(&trained.model()).await).await;
     record(&scenario, PROMOTE, &id, "cancelled").await;
-    record(&scenario, PROMOTE, &promote(&scenario, &trained).await, "succeeded").await;
+    record(&scenario, PROMOTE, &scenario.promote(&trained.model()).await, "succeeded").await;
     let nobodys = OperationId::random();
-    record(&scenario, PROMOTE, &promote(&scenario, &nobodys).await, "failed").await;
+    record(&scenario, PROMOTE, &scenario.promote(&nobodys.model()).await, "failed").await;
 
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     let lead = records::list(&mut tx, "Lead", "", 1).await.unwrap().remove(0).record_id;
     drop(tx);
-    record(&scenario, PREDICT, &predict(&scenario, &lead, true).await, "succeeded").await;
+    record(&scenario, PREDICT, &scenario.predict(&lead, true).await, "succeeded").await;
     scenario.inject(&json!({ "kind": "service_unavailable", "match": { "path": "prediction-complete" } })).await;
-    let id = predict(&scenario, &lead, true).await;
+    let id = scenario.predict(&lead, true).await;
     scenario.until(&id, "waited to call back", |operation| operation.code.is_some()).await;
     scenario.cancel(PREDICT, &id).await;
     record(&scenario, PREDICT, &id, "succeeded_after_late_cancel").await;
     scenario.clear_faults().await;
-    let id = cancelled_before_its_first_step(&mut scenario, PREDICT, async |scenario| predict(scenario, &lead, true).await).await;
+    let id = cancelled_before_its_first_step(&mut scenario, PREDICT, async |scenario| scenario.predict(&lead, true).await).await;
     record(&scenario, PREDICT, &id, "cancelled").await;
     scenario.consent(ConsentGrant { allow_write_back: false, ..ConsentGrant::ALL }).await;
-    record(&scenario, PREDICT, &predict(&scenario, &lead, true).await, "failed").await;
+    record(&scenario, PREDICT, &scenario.predict(&lead, true).await, "failed").await;
     scenario.end().await;
 }
 

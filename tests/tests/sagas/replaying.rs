@@ -12,7 +12,12 @@ use leadline_domain::{
     operation::{PromoteModel, SagaInput},
 };
 use leadline_worker::replay::{Reason, RecordedRun, Replayer};
-use leadline_workflows::{Limits, promote_model::PromoteSteps, saga};
+use leadline_workflows::{
+    Limits,
+    parking::{Desk, SagaWorkflow},
+    promote_model::PromoteSteps,
+    saga,
+};
 use serde_json::{Value as Json, json};
 use temporalio_common::{
     data_converters::{
@@ -185,7 +190,19 @@ fn scheduled(run: &RecordedRun, activity: &str) -> i64 {
 /// A promotion that activates whatever it is given.
 #[workflow]
 #[derive(Default)]
-struct UncheckedPromotion;
+struct UncheckedPromotion {
+    desk: Desk,
+}
+
+impl SagaWorkflow for UncheckedPromotion {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn desk_mut(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+}
 
 #[workflow_methods]
 impl UncheckedPromotion {
@@ -193,7 +210,7 @@ impl UncheckedPromotion {
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: SagaInput<PromoteModel>) -> WorkflowResult<Json> {
         let story = async |saga: &mut saga::Saga<Self>, promote: PromoteModel| {
             let (activated, mut forward) = saga.pivot(PromoteSteps::activate_model, promote).await?;
-            forward.step(PromoteSteps::notify_org, activated.clone()).await;
+            forward.optional_step(PromoteSteps::notify_org, PromoteSteps::forgo_notice, activated.clone()).await;
             Ok(json!(activated))
         };
         saga::run(ctx, Limits::default(), input, story).await

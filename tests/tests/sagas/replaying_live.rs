@@ -8,11 +8,11 @@ use std::{
 
 use futures::TryStreamExt as _;
 use leadline_domain::{OperationKind, OperationState};
-use leadline_tests::tools;
+use leadline_tests::{scenario::Scenario, tools};
 use leadline_worker::replay::{self, RunName};
 use serde_json::{Value as Json, json};
 
-use crate::{golden, scenario::Scenario};
+use crate::golden;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -95,7 +95,7 @@ async fn what_keeps_a_replay_from_passing_has_a_code_and_an_exit_code_of_its_own
     let folder = files.path().to_string_lossy();
     let failed = Said::at("127.0.0.1:1", &["replay", "--json", &folder]);
     let objects = failed.objects();
-    assert_eq!((failed.code, objects.len()), (7, 3), "{failed:?}");
+    assert_eq!((failed.code, objects.len()), (8, 3), "{failed:?}");
     assert!(failed.err.contains("2 of 3 histories do not replay") && failed.err.contains("REPLAY_FAILED"), "{failed:?}");
     assert_eq!((&objects[0]["outcome"], &objects[0]["reason"]), (&json!("failed"), &json!("nondeterminism")), "{failed:?}");
     assert!(objects[0]["eventId"].is_number() && objects[0]["message"].to_string().contains("weigh_promotion"), "{failed:?}");

@@ -1,23 +1,17 @@
 //! A training run makes one registered model, or none.
 
-use leadline_domain::{
-    Code, ConsentGrant, DatasetId, ModelState, OperationId, OperationKind, OperationState,
-    operation::{PromoteModel, TrainModel},
-};
-use leadline_learning::{PredictionDefinition, TrainingOptions};
+use leadline_domain::{Code, ConsentGrant, ModelState, OperationState};
 use leadline_store::{
     datasets::{self, DatasetState},
-    models::{self, NewModel},
-    operations,
+    models,
 };
+use leadline_tests::scenario::Scenario;
 use serde_json::json;
-
-use crate::scenario::{Scenario, new_operation};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
     let scenario = Scenario::onboarded(6000).await;
-    let id = train(&scenario).await;
+    let id = scenario.train().await;
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
@@ -27,7 +21,7 @@ async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
     assert_eq!(datasets::get(&mut tx, &id.dataset()).await.unwrap().state, DatasetState::Committed);
     drop(tx);
 
-    let promotion = promote(&scenario, &id).await;
+    let promotion = scenario.promote(&id.model()).await;
     let ended = scenario.ended(&promotion).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     let callbacks = scenario.callbacks().await;
@@ -40,7 +34,7 @@ async fn consent_that_is_withdrawn_during_the_export_trains_nothing_and_keeps_no
     let scenario = Scenario::onboarded(1500).await;
     let org = scenario.org().await;
     scenario.inject(&json!({ "kind": "slow_bulk_job", "delay_ms": 1500 })).await;
-    let id = train(&scenario).await;
+    let id = scenario.train().await;
     scenario.until(&id, "began to extract", |operation| operation.step.as_deref() == Some("extract_pages")).await;
     scenario.consent(ConsentGrant { allow_training: false, ..ConsentGrant::ALL }).await;
     scenario.failed(&id, Code::ConsentWithdrawn).await;
@@ -58,7 +52,7 @@ async fn consent_that_is_withdrawn_during_the_export_trains_nothing_and_keeps_no
 async fn a_model_that_its_gates_refuse_keeps_its_card_and_no_artifact() {
     // Far too few leads for a model that could be told from luck.
     let scenario = Scenario::onboarded(1200).await;
-    let id = train(&scenario).await;
+    let id = scenario.train().await;
     scenario.failed(&id, Code::GateRefused).await;
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     let model = models::get(&mut tx, &id.model()).await.unwrap();
@@ -67,43 +61,4 @@ async fn a_model_that_its_gates_refuse_keeps_its_card_and_no_artifact() {
     drop(tx);
     assert_eq!(scenario.objects().await, Vec::<String>::new());
     scenario.end().await;
-}
-
-/// A training run that exports its own data set.
-pub async fn train(scenario: &Scenario) -> OperationId {
-    train_on(scenario, None).await
-}
-
-/// Accepts a training run as the API does, and starts it.
-pub async fn train_on(scenario: &Scenario, dataset: Option<DatasetId>) -> OperationId {
-    let id = OperationId::random();
-    let definition = PredictionDefinition::lead_conversion();
-    let params =
-        TrainModel { model: id.model(), object: definition.object.clone(), dataset: dataset.clone(), consent_version: 1 };
-    let new = NewModel {
-        id: id.model(),
-        operation: id.clone(),
-        definition_name: definition.name.clone(),
-        object: definition.object.clone(),
-        definition: json!(definition),
-        training: json!(TrainingOptions::default()),
-        dataset,
-        consent_version: 1,
-    };
-    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
-    operations::accept(&mut tx, &new_operation(&id, OperationKind::TrainModel, &params, Some(1)), None).await.unwrap();
-    models::create_draft(&mut tx, &new).await.unwrap();
-    tx.commit().await.unwrap();
-    scenario.start(OperationKind::TrainModel, &id, &params).await;
-    id
-}
-
-pub async fn promote(scenario: &Scenario, trained: &OperationId) -> OperationId {
-    let id = OperationId::random();
-    let params = PromoteModel { model: trained.model() };
-    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
-    operations::accept(&mut tx, &new_operation(&id, OperationKind::PromoteModel, &params, None), None).await.unwrap();
-    tx.commit().await.unwrap();
-    scenario.start(OperationKind::PromoteModel, &id, &params).await;
-    id
 }

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use leadline_domain::{Code, OperationId, OperationKind, OperationState};
 use leadline_store::ledger::{self, StepState};
+use leadline_tests::scenario::Scenario;
 use serde_json::{Value as Json, json};
 
-use crate::{
-    exporting::{assert_clean, assert_complete, lead_ids},
-    scenario::Scenario,
-};
+use crate::exporting::{assert_clean, assert_complete, lead_ids};
 
 const STEP: &str = "start_bulk_job";
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

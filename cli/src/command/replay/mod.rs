@@ -23,7 +23,7 @@ use server::Server;
 ///
 /// Takes the histories of a live server, or files, and replays each against the sagas of this binary. Without paths, query or workflow
 /// id it takes every saga that runs now. Temporal is found by the standard TEMPORAL_* environment and profile file, TLS and API key
-/// included; nothing else needs to run, and nothing is changed. Exit code 0 when every history replays, 7 when one does not.
+/// included; nothing else needs to run, and nothing is changed. Exit code 0 when every history replays, 8 when one does not.
 #[derive(Debug, Args)]
 pub struct Replay {
     /// Files as `temporal workflow show --output json` writes them, and directories of such files

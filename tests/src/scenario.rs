@@ -7,32 +7,25 @@ use std::{
 };
 
 use leadline_activities::{Parts, Services, StepConfig};
-use leadline_domain::{
-    Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId,
-    operation::{ExportDataset, OnboardTenant, SagaInput},
-};
+use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId, Verb};
 use leadline_lake::Prefix;
 use leadline_salesforce::{Credentials, Options, OrgClient};
-use leadline_secrets::{Keyring, Purpose};
+use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_simulator::{Config, Running, Simulator};
 use leadline_store::{
     Store, consents,
-    datasets::{self, NewDataset},
-    operations::{self, NewOperation, Operation},
-    sealed_secrets,
-    tenants::{self, NewTenant, OrgConnection},
+    operations::{self, Operation},
 };
 use leadline_worker::WorkerConfig;
 use leadline_workflows::Limits;
-use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions,
+    WorkflowStartUpdateOptions, errors::WorkflowUpdateError,
 };
-use temporalio_common::{HasWorkflowDefinition, WorkflowDefinition};
+use temporalio_common::UpdateDefinition;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::ground::{Ground, ground};
@@ -45,11 +38,12 @@ pub struct Scenario {
     pub store: Store,
     pub simulator: Running,
     pub tenant: TenantId,
-    queue: String,
-    keyring: Arc<Keyring>,
+    pub queue: String,
+    pub(crate) keyring: Arc<Keyring>,
     pub temporal: Client,
     worker: Option<RunningWorker>,
     pub steps: StepConfig,
+    pub limits: Limits,
     _state: TempDir,
 }
 
@@ -88,20 +82,17 @@ async fn work(config: WorkerConfig, services: Arc<Services>, stopped: oneshot::R
     worker.await.expect("the worker runs until it is stopped");
 }
 
-/// A saga by its name.
-struct Named(&'static str);
+/// A decision about a parking, as the Temporal UI sends it.
+struct Decide(Verb);
 
-impl WorkflowDefinition for Named {
-    type Input = SagaInput<Json>;
-    type Output = Json;
+impl UpdateDefinition for Decide {
+    type Workflow = UntypedWorkflow;
+    type Input = Json;
+    type Output = ();
 
     fn name(&self) -> &str {
-        self.0
+        self.0.as_str()
     }
-}
-
-impl HasWorkflowDefinition for Named {
-    type Run = Self;
 }
 
 impl Scenario {
@@ -119,6 +110,16 @@ impl Scenario {
             cancel_grace: Duration::from_secs(2),
             ..StepConfig::default()
         };
+        let limits = Limits {
+            heartbeat: Duration::from_secs(2),
+            light_attempt: Duration::from_secs(10),
+            light_patience: Duration::from_secs(30),
+            first_retry: Duration::from_millis(50),
+            longest_retry: Duration::from_millis(500),
+            first_round: Duration::from_millis(200),
+            longest_round: Duration::from_secs(1),
+            ..Limits::default()
+        };
         let temporal = connect(&ground.temporal).await;
         let mut scenario = Self {
             ground,
@@ -130,6 +131,7 @@ impl Scenario {
             temporal,
             worker: None,
             steps,
+            limits,
             _state: state,
         };
         scenario.start_worker();
@@ -155,16 +157,7 @@ impl Scenario {
     fn worker_config(&self) -> WorkerConfig {
         WorkerConfig {
             queue: self.queue.clone(),
-            limits: Limits {
-                heartbeat: Duration::from_secs(2),
-                light_attempt: Duration::from_secs(10),
-                light_patience: Duration::from_secs(30),
-                first_retry: Duration::from_millis(50),
-                longest_retry: Duration::from_millis(500),
-                first_round: Duration::from_millis(200),
-                longest_round: Duration::from_secs(1),
-                ..Limits::default()
-            },
+            limits: self.limits,
             sticky_timeout: Duration::from_secs(1),
             drain: Duration::from_millis(200),
             ..WorkerConfig::new(connection(&self.ground.temporal), "default")
@@ -205,60 +198,10 @@ impl Scenario {
         self.store.close().await;
     }
 
-    /// Accepts the creation of this scenario's tenant as the API does, and starts it.
-    pub async fn onboard(&self, name: &str) -> OperationId {
-        let app = &self.simulator.connected_app;
-        let private_key = std::fs::read(&self.simulator.private_key_pem).expect("the connected app's key");
-        let seal = |purpose, secret: &[u8]| self.keyring.seal(&self.tenant, purpose, secret).expect("a secret is sealed");
-        let id = OperationId::random();
-        let mut tx = self.store.operator_for(&self.tenant).await.unwrap();
-        let new = new_operation(&id, OperationKind::OnboardTenant, &OnboardTenant {}, None);
-        operations::accept(&mut tx, &new, None).await.unwrap();
-        let connection = OrgConnection {
-            login_url: app.login_url.clone(),
-            client_id: app.client_id.clone(),
-            username: app.username.clone(),
-            audience: app.login_url.clone(),
-        };
-        let suffix = self.tenant.as_str().trim_start_matches("tn_").to_owned();
-        let name = format!("{name}-{suffix}");
-        let tenant = NewTenant { display_name: name.clone(), name, connection, created_by: id.clone() };
-        tenants::insert(&mut tx, &tenant).await.unwrap();
-        let key = seal(Purpose::SalesforcePrivateKey, &private_key);
-        sealed_secrets::put(&mut tx, Purpose::SalesforcePrivateKey, &key).await.unwrap();
-        let key = seal(Purpose::CallbackKey, app.callback_key.as_bytes());
-        sealed_secrets::put(&mut tx, Purpose::CallbackKey, &key).await.unwrap();
-        tx.commit().await.unwrap();
-        self.start(OperationKind::OnboardTenant, &id, &OnboardTenant {}).await;
-        id
-    }
-
     pub async fn consent(&self, grant: ConsentGrant) {
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();
         consents::record(&mut tx, grant, "the test suite", "").await.unwrap();
         tx.commit().await.unwrap();
-    }
-
-    /// Accepts an export as the API does, and starts it.
-    pub async fn export(&self, object: &str) -> OperationId {
-        let id = OperationId::random();
-        let params = ExportDataset { dataset: id.dataset(), object: object.to_owned(), fields: Vec::new(), consent_version: 1 };
-        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
-        operations::accept(&mut tx, &new_operation(&id, OperationKind::ExportDataset, &params, Some(1)), None).await.unwrap();
-        let staged = NewDataset { id: id.dataset(), operation: id.clone(), object: object.to_owned(), consent_version: 1 };
-        datasets::begin(&mut tx, &staged).await.unwrap();
-        tx.commit().await.unwrap();
-        self.start(OperationKind::ExportDataset, &id, &params).await;
-        id
-    }
-
-    pub async fn start(&self, kind: OperationKind, id: &OperationId, params: &impl Serialize) {
-        let operation = self.reference(kind, id);
-        let options = WorkflowStartOptions::new(&self.queue, operation.workflow_id())
-            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
-            .build();
-        let input = SagaInput { operation, params: json!(params) };
-        self.temporal.start_workflow(Named(kind.as_str()), input, options).await.expect("the workflow starts");
     }
 
     pub fn reference(&self, kind: OperationKind, id: &OperationId) -> OperationRef {
@@ -302,6 +245,37 @@ impl Scenario {
         ended
     }
 
+    pub async fn parked(&self, id: &OperationId, code: Code) -> Operation {
+        let parked = self.until(id, "parked", |operation| operation.state == OperationState::Parked).await;
+        assert_eq!(parked.code, Some(code), "{parked:?}");
+        parked
+    }
+
+    /// Decides about a parked operation as the Temporal UI does.
+    ///
+    /// # Errors
+    /// The message of the rejection.
+    pub async fn decide(&self, kind: OperationKind, id: &OperationId, verb: Verb, instruction: Json) -> Result<(), String> {
+        let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
+        let said = |error: WorkflowUpdateError| match error {
+            WorkflowUpdateError::Failed(failure) => failure.message,
+            other => format!("{other:?}"),
+        };
+        let sent = handle.start_update(Decide(verb), instruction, WorkflowStartUpdateOptions::default()).await.map_err(said)?;
+        sent.get_result(RpcOptions::default()).await.map_err(said)
+    }
+
+    /// State and reason as Temporal shows them of a run that is open.
+    pub async fn shown(&self, kind: OperationKind, id: &OperationId) -> Json {
+        let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
+        let described = handle.describe(Default::default()).await.expect("the run is known");
+        let attribute = |name: &'static str| {
+            let key = temporalio_common::search_attributes::SearchAttributeKey::<String>::keyword(name);
+            described.search_attributes().get(&key)
+        };
+        json!([attribute("LeadlineState"), attribute("LeadlineReason")])
+    }
+
     /// How Temporal itself shows the run.
     pub async fn status(&self, kind: OperationKind, id: &OperationId) -> (String, Json) {
         let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
@@ -335,8 +309,12 @@ impl Scenario {
 
     /// Keys of the tenant's objects, without its marker.
     pub async fn objects(&self) -> Vec<String> {
+        self.all_objects().await.into_iter().filter(|key| !key.ends_with("/tenant.json")).collect()
+    }
+
+    pub async fn all_objects(&self) -> Vec<String> {
         let listed = self.ground.lake.list(&Prefix::tenant(&self.tenant)).await.unwrap();
-        listed.into_iter().map(|object| object.key.as_str().to_owned()).filter(|key| !key.ends_with("/tenant.json")).collect()
+        listed.into_iter().map(|object| object.key.as_str().to_owned()).collect()
     }
 
     pub async fn org(&self) -> OrgClient {
@@ -376,10 +354,6 @@ impl Scenario {
         let url = format!("{}/__simulator/callbacks", self.simulator.http_url);
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
-}
-
-pub fn new_operation(id: &OperationId, kind: OperationKind, params: &impl Serialize, consent: Option<i64>) -> NewOperation {
-    NewOperation { id: id.clone(), kind, params: json!(params), requested_by: "tests".to_owned(), consent_version: consent }
 }
 
 fn connection(address: &str) -> ConnectionOptions {

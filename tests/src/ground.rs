@@ -16,10 +16,11 @@ use leadline_store::{
     cluster::{ClusterConfig, PrivateCluster},
     migrate::{RolePasswords, migrate},
 };
-use leadline_tests::tools;
 use sqlx::{Connection as _, PgConnection};
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tracing_subscriber::EnvFilter;
+
+use crate::tools;
 
 /// Runs `$2 ...` until standard input ends, which it does when the test process is gone, however it went; then removes `$1`.
 const GUARD: &str = r#"files=$1; shift; "$@" & server=$!; cat > /dev/null; kill $server; wait $server; rm -rf "$files""#;
@@ -29,7 +30,8 @@ const DATABASE: &str = "sagas";
 pub struct Ground {
     pub temporal: String,
     pub store_config: StoreConfig,
-    owner_url: String,
+    /// Sees and may do everything.
+    pub owner_url: String,
     pub lake: Lake,
     pub keyring_file: PathBuf,
     _runtime: Runtime,

@@ -1,0 +1,102 @@
+//! Faults for tests: what is to go wrong at which activity. A worker has none unless whoever makes it adds some.
+//!
+//! They sit in the shell of every step ([`crate::step`]), where a repeated body, a lost answer and a body that is held past its
+//! timeout can be had at will; an interceptor of the SDK cannot run a body twice.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use leadline_domain::{Failure, OperationId};
+use serde::{Deserialize, Serialize};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The body runs twice with the same input.
+    Repeat,
+    /// The activity fails and has done nothing.
+    Refuse(Failure),
+    /// The activity takes effect, and then fails.
+    LoseAnswer(Failure),
+    /// The body does not get on until the fault is taken away.
+    Hold,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The activity's name.
+    pub activity: String,
+    /// Of one operation only, or of all.
+    pub operation: Option<OperationId>,
+    pub kind: FaultKind,
+    /// How many attempts it meets.
+    pub times: u32,
+}
+
+/// The faults that are still to happen, and how many have. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<Plan>>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    faults: Vec<Fault>,
+    met: u32,
+    held: Arc<()>,
+}
+
+/// An attempt that is, or was, held.
+pub(crate) struct Held(#[expect(dead_code, reason = "counted")] Arc<()>);
+
+impl Faults {
+    /// Puts these faults in the place of those before.
+    pub fn set(&self, faults: Vec<Fault>) {
+        let mut plan = self.lock();
+        plan.faults = faults;
+        plan.met = 0;
+    }
+
+    pub fn add(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// How many attempts have met a fault since the last [`Faults::set`].
+    pub fn met(&self) -> u32 {
+        self.lock().met
+    }
+
+    /// What goes wrong at this attempt.
+    pub(crate) fn take(&self, activity: &str, operation: Option<&OperationId>) -> Option<FaultKind> {
+        let mut plan = self.lock();
+        let concerns = |fault: &&mut Fault| {
+            fault.times > 0 && fault.activity == activity && (fault.operation.is_none() || fault.operation.as_ref() == operation)
+        };
+        let fault = plan.faults.iter_mut().find(concerns)?;
+        fault.times -= 1;
+        let kind = fault.kind.clone();
+        plan.met += 1;
+        Some(kind)
+    }
+
+    /// How many attempts are, or were, held and have not ended.
+    pub fn held(&self) -> usize {
+        Arc::strong_count(&self.lock().held) - 1
+    }
+
+    /// Waits until no fault holds this activity any more. Until what is returned is dropped, the attempt counts as held.
+    pub(crate) async fn released(&self, activity: &str) -> Held {
+        let held = Held(Arc::clone(&self.lock().held));
+        while self.lock().faults.iter().any(|fault| fault.activity == activity && fault.kind == FaultKind::Hold) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        held
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,87 @@
+//! What a run did, read from its history: activities with their roles, in the order in which they were scheduled.
+
+use futures::StreamExt as _;
+use leadline_domain::{OperationId, OperationKind};
+use leadline_tests::scenario::Scenario;
+use serde_json::Value as Json;
+use temporalio_client::UntypedWorkflow;
+use temporalio_common::protos::temporal::api::{
+    common::v1::Payload,
+    history::v1::{HistoryEvent, history_event::Attributes},
+};
+
+/// What an activity is in its saga; the saga says so in the activity's summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Step,
+    Pivot,
+    AfterPivot,
+    Undo,
+    /// Keeps the operation's row.
+    Course,
+}
+
+impl Role {
+    fn read(summary: Option<&Payload>) -> Self {
+        match summary.and_then(json).as_ref().and_then(Json::as_str) {
+            Some("step") => Self::Step,
+            Some("pivot") => Self::Pivot,
+            Some("after the pivot") => Self::AfterPivot,
+            Some("undo") => Self::Undo,
+            None => Self::Course,
+            Some(other) => panic!("a summary that the laws do not know: {other}"),
+        }
+    }
+
+    /// Whether a failure there is undone.
+    pub fn is_undone(self) -> bool {
+        matches!(self, Self::Step | Self::Pivot)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    pub name: String,
+    pub role: Role,
+    /// The step's name in the ledger: for an undo, that of the step that it undoes.
+    pub step: String,
+}
+
+pub async fn events(scenario: &Scenario, kind: OperationKind, id: &OperationId) -> Vec<HistoryEvent> {
+    let handle = scenario.temporal.get_workflow_handle::<UntypedWorkflow>(scenario.reference(kind, id).workflow_id());
+    let events: Vec<_> = handle.fetch_history(Default::default()).collect().await;
+    events.into_iter().map(|event| event.expect("the server keeps the history")).collect()
+}
+
+/// What was scheduled, without repetitions of the same activity in a row: a retry of the saga is one visit.
+pub fn activities(events: &[HistoryEvent]) -> Vec<Activity> {
+    let mut seen: Vec<Activity> = events.iter().filter_map(activity).collect();
+    seen.dedup();
+    seen
+}
+
+fn activity(event: &HistoryEvent) -> Option<Activity> {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = &event.attributes else { return None };
+    let input = scheduled.input.as_ref().and_then(|payloads| payloads.payloads.first()).and_then(json);
+    let step = input.and_then(|input| input["step"].as_str().map(str::to_owned)).expect("a step's input names its step");
+    let summary = event.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref());
+    let name = scheduled.activity_type.as_ref().expect("an activity has a type").name.clone();
+    Some(Activity { name, role: Role::read(summary), step })
+}
+
+fn json(payload: &Payload) -> Option<Json> {
+    serde_json::from_slice(&payload.data).ok()
+}
+
+/// The undos run in the reverse order of the steps that they undo; that of the acceptance comes last.
+pub fn assert_undone_in_reverse(seen: &[Activity]) {
+    let mut undone: Vec<&str> = seen.iter().filter(|a| a.role == Role::Undo).map(|a| a.step.as_str()).collect();
+    // One that had to wait for a person is scheduled again.
+    undone.dedup();
+    let mut forward: Vec<&str> = vec!["acceptance"];
+    forward.extend(seen.iter().filter(|a| a.role.is_undone()).map(|a| a.step.as_str()));
+    forward.retain(|step| undone.contains(step));
+    forward.dedup();
+    forward.reverse();
+    assert_eq!(undone, forward, "undos come newest first");
+}

@@ -1,0 +1,382 @@
+//! The laws themselves. Each visits every activity that it concerns, and answers how many it has visited.
+
+use std::{sync::Arc, time::Duration};
+
+use leadline_activities::faults::{Fault, FaultKind};
+use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState, Verb};
+use leadline_store::operations::Operation;
+use leadline_tests::starts::Accepted;
+use serde_json::json;
+use temporalio_client::{WorkflowIdReusePolicy, errors::WorkflowStartError};
+
+use crate::{
+    case::{World, can_repeat},
+    history::{self, Activity, Role},
+    slate::{Effects, Slate},
+};
+
+/// What a saga does when nothing goes wrong, and what undoes it.
+pub struct Happy {
+    pub kind: OperationKind,
+    pub activities: Vec<Activity>,
+    pub undos: Vec<Activity>,
+    pub effects: Effects,
+}
+
+/// A code of each class that a step can fail with.
+const TERMINAL: Code = Code::SalesforceRefused;
+const RETRYABLE: Code = Code::SalesforceBusy;
+const FOR_A_PERSON: Code = Code::StorageDenied;
+
+fn fault(activity: &str, kind: FaultKind) -> Fault {
+    Fault { activity: activity.to_owned(), operation: None, kind, times: 1 }
+}
+
+fn failure(code: Code) -> Failure {
+    Failure::new(code, "a fault of the laws")
+}
+
+/// A world that is there when it is needed, and made anew when a success has used it up.
+struct Worlds {
+    kind: OperationKind,
+    world: Option<World>,
+}
+
+impl Worlds {
+    fn of(kind: OperationKind) -> Self {
+        Self { kind, world: None }
+    }
+
+    async fn ready(&mut self) -> &mut World {
+        if self.world.is_none() {
+            let world = World::new(self.kind).await;
+            if can_repeat(self.kind) {
+                // Once through: what a first run alone leaves is there then.
+                let id = world.scenario.begin(world.accept().await).await;
+                let ended = world.scenario.ended(&id).await;
+                assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+            }
+            self.world = Some(world);
+        }
+        self.world.as_mut().expect("made above")
+    }
+
+    async fn run(&mut self, faults: Vec<Fault>) -> Run<'_> {
+        let world = self.ready().await;
+        world.scenario.steps.faults.set(faults);
+        let before = Slate::read(&world.scenario, None).await;
+        let accepted = world.accept().await;
+        world.scenario.begin(accepted.clone()).await;
+        Run { world, accepted, before }
+    }
+
+    async fn succeeded(&mut self) {
+        if !can_repeat(self.kind)
+            && let Some(world) = self.world.take()
+        {
+            world.scenario.end().await;
+        }
+    }
+
+    async fn end(self) {
+        if let Some(world) = self.world {
+            world.scenario.end().await;
+        }
+    }
+}
+
+/// One visit.
+struct Run<'w> {
+    world: &'w mut World,
+    accepted: Accepted,
+    before: Slate,
+}
+
+impl Run<'_> {
+    fn id(&self) -> &OperationId {
+        &self.accepted.id
+    }
+
+    async fn ended(&self) -> Operation {
+        self.world.scenario.ended(self.id()).await
+    }
+
+    async fn slate(&self) -> Slate {
+        Slate::read(&self.world.scenario, Some(self.id())).await
+    }
+
+    /// It succeeds, and its effects are those of one run.
+    async fn assert_done_once(&self, happy: &Happy, what: &str) {
+        let ended = self.ended().await;
+        assert_eq!((ended.state, ended.code), (OperationState::Succeeded, None), "{what}: {ended:?}");
+        let after = self.slate().await;
+        after.assert_quiet();
+        assert_eq!(after.since(&self.before), happy.effects, "{what}: the effects of one run");
+    }
+
+    /// It ends so, and nothing of it is left.
+    async fn assert_undone(&self, state: OperationState, code: Code, what: &str) {
+        let ended = self.ended().await;
+        assert_eq!((ended.state, ended.code), (state, Some(code)), "{what}: {ended:?}");
+        assert_eq!(self.slate().await, self.before, "{what}: nothing is left");
+        history::assert_undone_in_reverse(&self.activities().await);
+    }
+
+    async fn activities(&self) -> Vec<Activity> {
+        history::activities(&history::events(&self.world.scenario, self.accepted.kind, self.id()).await)
+    }
+
+    async fn assert_met(&self, faults: u32, what: &str) {
+        assert_eq!(self.world.scenario.steps.faults.met(), faults, "{what}: the faults were met");
+    }
+
+    async fn decide(&self, verb: Verb) {
+        let reason = if verb == Verb::Retry { json!({}) } else { json!({ "reason": "the laws say so" }) };
+        self.world.scenario.decide(self.accepted.kind, self.id(), verb, reason).await.expect("a parked run takes a decision");
+    }
+
+    async fn parked(&self, code: Code, what: &str) {
+        let parked = self.world.scenario.until(self.id(), "parked", |row| row.parking.is_some() || row.state.is_ended()).await;
+        assert_eq!((parked.state, parked.code), (OperationState::Parked, Some(code)), "{what}: {parked:?}");
+        assert_eq!(self.world.scenario.shown(self.accepted.kind, self.id()).await, json!(["parked", code.as_str()]), "{what}");
+    }
+
+    async fn until_held(&self, what: &str) {
+        let faults = self.world.scenario.steps.faults.clone();
+        let look = async {
+            while faults.held() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{what}: never held"));
+    }
+
+    async fn until_let_go(&self, what: &str) {
+        let faults = self.world.scenario.steps.faults.clone();
+        let look = async {
+            while faults.held() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{what}: never ends"));
+    }
+}
+
+/// Records what a run does when nothing goes wrong, and what undoes it when its pivot fails.
+pub async fn record(kind: OperationKind) -> Happy {
+    let mut worlds = Worlds::of(kind);
+    let run = worlds.run(Vec::new()).await;
+    let ended = run.ended().await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    let after = run.slate().await;
+    after.assert_quiet();
+    let (activities, effects) = (run.activities().await, after.since(&run.before));
+    worlds.succeeded().await;
+    let pivot = activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot").name.clone();
+    let run = worlds.run(vec![fault(&pivot, FaultKind::Refuse(failure(TERMINAL)))]).await;
+    run.assert_undone(OperationState::Failed, TERMINAL, &pivot).await;
+    let undos = run.activities().await.into_iter().filter(|activity| activity.role == Role::Undo).collect();
+    worlds.end().await;
+    Happy { kind, activities, undos, effects }
+}
+
+/// 1: the body runs twice with the same input.
+pub async fn repeat(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    for activity in &happy.activities {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Repeat)]).await;
+        run.assert_done_once(&happy, &activity.name).await;
+        run.assert_met(1, &activity.name).await;
+        worlds.succeeded().await;
+    }
+    worlds.end().await;
+    happy.activities.len()
+}
+
+/// 2: the activity fails for good. What a person cannot decide about, the operation's own row, is tried again.
+pub async fn unwind(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    for activity in &happy.activities {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(TERMINAL)))]).await;
+        match activity.role {
+            Role::Step | Role::Pivot => run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await,
+            Role::AfterPivot => {
+                run.parked(TERMINAL, &activity.name).await;
+                run.decide(Verb::Retry).await;
+                run.assert_done_once(&happy, &activity.name).await;
+            }
+            Role::Course | Role::Undo => run.assert_done_once(&happy, &activity.name).await,
+        }
+        run.assert_met(1, &activity.name).await;
+        if !activity.role.is_undone() {
+            worlds.succeeded().await;
+        }
+    }
+    worlds.end().await;
+    happy.activities.len()
+}
+
+/// 3: as 2, and each undo runs twice.
+pub async fn repeat_the_undo(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let undone: Vec<_> = happy.activities.iter().filter(|activity| activity.role.is_undone()).collect();
+    for activity in &undone {
+        let mut faults = vec![fault(&activity.name, FaultKind::Refuse(failure(TERMINAL)))];
+        faults.extend(happy.undos.iter().map(|undo| fault(&undo.name, FaultKind::Repeat)));
+        let run = worlds.run(faults).await;
+        run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+        let undos = run.activities().await.iter().filter(|seen| seen.role == Role::Undo).count();
+        run.assert_met(1 + u32::try_from(undos).unwrap(), &activity.name).await;
+    }
+    worlds.end().await;
+    undone.len()
+}
+
+/// 4: the activity takes effect and reports a failure. It is tried again; for a terminal one, undone.
+pub async fn lost_answer(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    for activity in &happy.activities {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::LoseAnswer(failure(RETRYABLE)))]).await;
+        run.assert_done_once(&happy, &activity.name).await;
+        run.assert_met(1, &activity.name).await;
+        worlds.succeeded().await;
+
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::LoseAnswer(failure(TERMINAL)))]).await;
+        match activity.role {
+            Role::Step => run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await,
+            // The ledger says that it happened.
+            Role::Pivot | Role::Course | Role::Undo => run.assert_done_once(&happy, &activity.name).await,
+            Role::AfterPivot => {
+                run.parked(TERMINAL, &activity.name).await;
+                run.decide(Verb::Retry).await;
+                run.assert_done_once(&happy, &activity.name).await;
+            }
+        }
+        run.assert_met(1, &activity.name).await;
+        if activity.role != Role::Step {
+            worlds.succeeded().await;
+        }
+    }
+    worlds.end().await;
+    happy.activities.len()
+}
+
+/// 6: cancel is requested while the activity runs.
+pub async fn cancel(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let closing = happy.activities.len() - 1;
+    for (at, activity) in happy.activities.iter().enumerate() {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
+        run.until_held(&activity.name).await;
+        run.world.scenario.cancel(happy.kind, run.id()).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        run.world.scenario.steps.faults.set(Vec::new());
+        let ended = run.ended().await;
+        let before_the_pivot = activity.role.is_undone() || at == 0;
+        match ended.state {
+            OperationState::Cancelled if before_the_pivot => {
+                run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+            }
+            // The pivot was quicker: the ledger says so, and the run goes on.
+            OperationState::Succeeded if activity.role == Role::Pivot || !before_the_pivot => {
+                run.assert_done_once(&happy, &activity.name).await;
+                assert!(
+                    at == closing || ended.message.is_some_and(|said| said.contains("cancel")),
+                    "{}: it came late",
+                    activity.name
+                );
+                worlds.succeeded().await;
+            }
+            other => panic!("{}: ended {other}", activity.name),
+        }
+    }
+    worlds.end().await;
+    happy.activities.len()
+}
+
+/// 7: the activity needs a person: `retry` finishes the run, `abandon` unwinds it.
+pub async fn park_and_resume(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let visited: Vec<_> = happy.activities.iter().filter(|activity| activity.role != Role::Course).collect();
+    for activity in &visited {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(FOR_A_PERSON)))]).await;
+        run.parked(FOR_A_PERSON, &activity.name).await;
+        run.decide(Verb::Retry).await;
+        run.assert_done_once(&happy, &activity.name).await;
+        worlds.succeeded().await;
+        if activity.role.is_undone() {
+            let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(FOR_A_PERSON)))]).await;
+            run.parked(FOR_A_PERSON, &activity.name).await;
+            run.decide(Verb::Abandon).await;
+            run.assert_undone(OperationState::Failed, Code::OperationAbandoned, &activity.name).await;
+        }
+    }
+    worlds.end().await;
+    visited.len()
+}
+
+/// 8: an undo fails for good: the run parks in compensation, visibly, and resumes on `retry`.
+pub async fn undo_fails(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
+    for undo in &happy.undos {
+        let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
+        let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
+        run.parked(FOR_A_PERSON, &undo.name).await;
+        run.decide(Verb::Retry).await;
+        run.assert_undone(OperationState::Failed, TERMINAL, &undo.name).await;
+        run.assert_met(2, &undo.name).await;
+    }
+    worlds.end().await;
+    happy.undos.len()
+}
+
+/// 9: the same start ten times at once, and again after the run has ended, also when Temporal has forgotten it.
+pub async fn duplicate_start(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let world = worlds.ready().await;
+    world.scenario.steps.faults.set(Vec::new());
+    let before = Slate::read(&world.scenario, None).await;
+    let accepted = world.accept().await;
+    let starts = (0..10).map(|_| world.scenario.start(&accepted, WorkflowIdReusePolicy::RejectDuplicate));
+    let outcomes = futures::future::join_all(starts).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "one start is taken");
+    let run = Run { world, accepted, before };
+    run.assert_done_once(&happy, "ten starts at once").await;
+    let again = run.world.scenario.start(&run.accepted, WorkflowIdReusePolicy::RejectDuplicate).await;
+    assert!(matches!(again, Err(WorkflowStartError::AlreadyStarted { .. })), "{again:?}");
+    run.world.scenario.status(happy.kind, run.id()).await;
+    run.world.scenario.begin(run.accepted.clone()).await;
+    run.world.scenario.status(happy.kind, run.id()).await;
+    run.assert_done_once(&happy, "a start that Temporal takes for the first").await;
+    worlds.end().await;
+    1
+}
+
+/// 11: a body is held past its timeout, the retry or the undo finishes, then the body is let go: nothing changes.
+pub async fn zombie(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    for activity in &happy.activities {
+        worlds.ready().await.unwatch().await;
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
+        run.assert_done_once(&happy, &activity.name).await;
+        run.until_held(&activity.name).await;
+        run.world.scenario.steps.faults.set(Vec::new());
+        run.until_let_go(&activity.name).await;
+        run.assert_done_once(&happy, &activity.name).await;
+        worlds.succeeded().await;
+        if activity.role.is_undone() {
+            worlds.ready().await.unwatch().await;
+            let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
+            run.until_held(&activity.name).await;
+            run.world.scenario.cancel(happy.kind, run.id()).await;
+            run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+            run.until_held(&activity.name).await;
+            run.world.scenario.steps.faults.set(Vec::new());
+            run.until_let_go(&activity.name).await;
+            run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+        }
+    }
+    worlds.end().await;
+    happy.activities.len()
+}
