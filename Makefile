@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leadline/target
 LEADLINE := ./bin/leadline
 
-.PHONY: help setup build dev demo test fmt openapi bench clean
+.PHONY: help setup build dev demo test fmt openapi histories bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ fmt: ## Format the code
 
 openapi: ## Write proto/openapi.json anew, from the proto files
 	@LEADLINE_UPDATE_OPENAPI=1 cargo test --locked --package leadline-proto --test openapi
+
+histories: setup ## Record the golden histories anew, from runs on a real server
+	@cargo test --quiet --locked --workspace -- --ignored --test-threads 1 recording::
 
 bench: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/release/leadline
 bench: setup ## Measure training, export and prediction in a release build; wants an otherwise idle machine

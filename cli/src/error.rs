@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use leadline_domain::Code;
 use leadline_store::StoreError;
 use thiserror::Error;
 
@@ -21,6 +22,12 @@ pub enum CliError {
     /// The API did not answer at all.
     #[error("cannot reach leadline at {url} ({reason}): start it with `leadline dev`, or name another with --url (LEADLINE_URL)")]
     Unreachable { url: String, reason: String },
+    /// Temporal did not answer at all.
+    #[error("cannot reach Temporal at {address} ({reason}): check TEMPORAL_ADDRESS, its TLS and its API key")]
+    TemporalUnreachable { address: String, reason: String },
+    /// Runs cannot go on with this build.
+    #[error("{failed} of {of} histories do not replay on this build: do not deploy it over workers that have such runs")]
+    NotReplayed { failed: usize, of: usize },
     /// An operation that was followed has ended, and not with success.
     #[error("operation {operation} ended {state}: {code}: {message}")]
     Ended { operation: String, state: &'static str, code: String, message: String, cancelled: bool },
@@ -60,15 +67,17 @@ impl CliError {
     }
 
     /// 1: this machine or the configuration; 3: refused with a code, or a cancel too late; 4: the operation failed; 5: it was
-    /// cancelled; 6: nobody answers; 7: it is parked; 130: interrupted. (2 is clap's: the command line itself was wrong.)
+    /// cancelled; 6: nobody answers; 7: it is parked; 8: a history does not
+    /// replay; 130: interrupted. (2 is clap's: the command line itself was wrong.)
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Environment { .. } | Self::Part { .. } => 1,
             Self::Refused(_) | Self::TooLate { .. } => 3,
             Self::Ended { cancelled: false, .. } => 4,
             Self::Ended { cancelled: true, .. } => 5,
-            Self::Unreachable { .. } => 6,
+            Self::Unreachable { .. } | Self::TemporalUnreachable { .. } => 6,
             Self::Parked { .. } => 7,
+            Self::NotReplayed { .. } => 8,
             Self::Interrupted => 130,
         })
     }
@@ -78,6 +87,8 @@ impl CliError {
         match self {
             Self::Refused(problem) => Some(&problem.code),
             Self::Ended { code, .. } | Self::Parked { code, .. } => Some(code),
+            Self::TemporalUnreachable { .. } => Some(Code::TemporalUnavailable.as_str()),
+            Self::NotReplayed { .. } => Some(Code::ReplayFailed.as_str()),
             _ => None,
         }
     }

@@ -91,6 +91,8 @@ codes! {
     StepTimedOut = "STEP_TIMED_OUT", 504, Terminal;
     /// A step met a defect of leadline, which it would meet again.
     StepDefect = "STEP_DEFECT", 500, Terminal;
+    /// This build's code does not do what a run's history says that it did.
+    ReplayFailed = "REPLAY_FAILED", 409, Terminal;
 
     // Data sets and models.
     ExportNotFound = "EXPORT_NOT_FOUND", 404, Terminal;

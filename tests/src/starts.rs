@@ -1,7 +1,7 @@
 //! How a suite accepts operations, as the API does it, and starts them.
 
 use leadline_domain::{
-    ModelId, OperationId, OperationKind, RequestId,
+    DatasetId, ModelId, OperationId, OperationKind, RequestId,
     operation::{ExportDataset, OnboardTenant, PredictAsync, PromoteModel, SagaInput, TrainModel},
 };
 use leadline_learning::{PredictionDefinition, TrainingOptions};
@@ -62,6 +62,11 @@ impl Scenario {
         self.begin(self.accept_training(&TrainingOptions::default()).await).await
     }
 
+    /// Accepts a training run on a data set that is there, and starts it.
+    pub async fn train_on(&self, dataset: &DatasetId) -> OperationId {
+        self.begin(self.accept_training_on(Some(dataset), &TrainingOptions::default()).await).await
+    }
+
     pub async fn promote(&self, model: &ModelId) -> OperationId {
         self.begin(self.accept_promotion(model).await).await
     }
@@ -108,9 +113,14 @@ impl Scenario {
     }
 
     pub async fn accept_training(&self, training: &TrainingOptions) -> Accepted {
+        self.accept_training_on(None, training).await
+    }
+
+    async fn accept_training_on(&self, dataset: Option<&DatasetId>, training: &TrainingOptions) -> Accepted {
         let id = OperationId::random();
         let definition = PredictionDefinition::lead_conversion();
-        let params = TrainModel { model: id.model(), object: definition.object.clone(), dataset: None, consent_version: 1 };
+        let params =
+            TrainModel { model: id.model(), object: definition.object.clone(), dataset: dataset.cloned(), consent_version: 1 };
         let accepted = Accepted::new(OperationKind::TrainModel, id.clone(), &params);
         let new = NewModel {
             id: id.model(),
@@ -119,7 +129,7 @@ impl Scenario {
             object: definition.object.clone(),
             definition: json!(definition),
             training: json!(training),
-            dataset: None,
+            dataset: dataset.cloned(),
             consent_version: 1,
         };
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();

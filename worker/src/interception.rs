@@ -20,7 +20,8 @@ use temporalio_sdk::{
     interceptors::{ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, ExecuteActivityResult, Next},
     workflow_interceptors::{
         CancellableWorkflowOutboundFuture, ExecuteWorkflowInput, ExecuteWorkflowResult, ScheduleActivityInput,
-        ScheduleActivityResult, WorkflowInterceptor, WorkflowInterceptorContext, WorkflowInterceptorFuture, WorkflowNext,
+        ScheduleActivityResult, WorkflowInterceptor, WorkflowInterceptorConstructor, WorkflowInterceptorContext,
+        WorkflowInterceptorFuture, WorkflowNext,
     },
 };
 
@@ -56,9 +57,14 @@ fn count(step: String, result: &ExecuteActivityResult, begun: Instant) {
     counter!("leadline_step_attempts_total", "step" => step, "code" => code).increment(1);
 }
 
+/// What surrounds each run, where it is first carried out and where it is replayed.
+pub(crate) fn around_runs() -> WorkflowInterceptorConstructor {
+    WorkflowInterceptorConstructor::new(|_| Run::default())
+}
+
 /// Around one run of a saga, as long as this worker has it in memory.
 #[derive(Default)]
-pub(crate) struct Run {
+struct Run {
     /// What the run's steps are told: its own span.
     own: OnceCell<(String, Payload)>,
 }

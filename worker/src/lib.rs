@@ -4,6 +4,7 @@ mod config;
 mod connection;
 mod interception;
 mod meter;
+pub mod replay;
 mod run;
 mod search_attributes;
 

@@ -16,14 +16,13 @@ use temporalio_sdk::{
         RuntimeOptions,
         worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
     },
-    workflow_interceptors::WorkflowInterceptorConstructor,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     config::{Slots, WorkerConfig},
     connection::connect_measured,
-    interception::{Run, Steps},
+    interception::{self, Steps},
     meter::PageMeter,
 };
 
@@ -119,7 +118,7 @@ fn build(
     }
     leadline_activities::register(&mut options, lane, services);
     options.activity_inbound_interceptor(Steps);
-    options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| Run::default()));
+    options.workflow_interceptor(interception::around_runs());
     for interceptor in &config.interceptors {
         options.workflow_interceptor(interceptor.clone());
     }

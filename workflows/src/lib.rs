@@ -16,12 +16,13 @@ pub mod onboard_tenant;
 pub mod parking;
 pub mod predict_async;
 pub mod promote_model;
+pub mod registry;
 pub mod saga;
 mod step;
 pub mod stop;
 pub mod train_model;
 
-use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
+use temporalio_sdk::WorkflowRegistrationError;
 
 pub use envelope::StepInput;
 pub use lane::{COMPUTE_QUEUE, EXTRACTION_QUEUE, Lane, SAGA_QUEUE};
@@ -29,14 +30,14 @@ pub use limits::Limits;
 
 use crate::{
     export_dataset::ExportDatasetSaga, onboard_tenant::OnboardTenantSaga, predict_async::PredictAsyncSaga,
-    promote_model::PromoteModelSaga, train_model::TrainModelSaga,
+    promote_model::PromoteModelSaga, registry::Registry, train_model::TrainModelSaga,
 };
 
-/// Registers every saga with a worker.
+/// Registers every saga with a worker, or with the replayer of its histories.
 ///
 /// # Errors
-/// When the worker already has a workflow of one of the names.
-pub fn register(options: &mut WorkerOptions, limits: Limits) -> Result<(), WorkflowRegistrationError> {
+/// When it already has a workflow of one of the names.
+pub fn register(options: &mut impl Registry, limits: Limits) -> Result<(), WorkflowRegistrationError> {
     options
         .register_workflow_with_factory::<OnboardTenantSaga, _>(move || OnboardTenantSaga::new(limits))?
         .register_workflow_with_factory::<ExportDatasetSaga, _>(move || ExportDatasetSaga::new(limits))?
@@ -51,6 +52,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use leadline_domain::OperationKind;
+    use temporalio_sdk::WorkerOptions;
 
     use super::*;
 

@@ -15,6 +15,7 @@ mod operation;
 mod parking;
 mod postgres;
 pub mod predict;
+mod replay;
 mod secrets;
 mod simulator;
 mod tenant;
@@ -52,7 +53,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 this machine or the configuration is not as it should be; 2 wrong command line;\n\
     3 refused with a code (see `leadline explain CODE`), or a cancel that came too late; 4 the operation failed;\n\
-    5 it was cancelled; 6 nobody answers; 130 interrupted";
+    5 it was cancelled; 6 nobody answers;\n\
+    7 it is parked; 8 a history does not replay; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -89,6 +91,7 @@ enum Command {
     Explain(explain::Explain),
     Api(Box<api::Api>),
     Worker(Box<worker::Worker>),
+    Replay(replay::Replay),
     Migrate(migrate::Migrate),
     ObjectStore(object_store::ObjectStore),
     Simulator(simulator::Simulator),
@@ -132,6 +135,7 @@ impl Cli {
             Command::Explain(verb) => verb.run(&context),
             Command::Api(part) => part.run(&context).await,
             Command::Worker(part) => part.run(&context).await,
+            Command::Replay(verb) => verb.run(&context).await,
             Command::Migrate(verb) => verb.run(&context).await,
             Command::ObjectStore(part) => part.run().await,
             Command::Simulator(part) => part.run().await,
@@ -148,6 +152,8 @@ impl Command {
             Self::Api(_) | Self::Worker(_) | Self::ObjectStore(_) | Self::Simulator(_) | Self::Postgres(_) | Self::Guard(_) => {
                 "info"
             }
+            // What does not replay is the answer itself; the SDK would say it once more, at length.
+            Self::Replay(_) => "warn,temporalio_sdk=off,temporalio_sdk_core=off",
             _ => "warn",
         }
     }

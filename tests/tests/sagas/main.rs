@@ -3,8 +3,12 @@
 //! Each test has an org, a tenant and task queues of its own; server, database and bucket are shared by the whole binary.
 
 mod exporting;
+mod golden;
 mod onboarding;
 mod parking;
 mod predicting;
+mod recording;
+mod replaying;
+mod replaying_live;
 mod training;
 mod zombies;
