@@ -31,6 +31,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    codec::{self, Codec},
     config::ApiConfig,
     failures::{Origin, problem},
     health::{self, Health},
@@ -58,6 +59,10 @@ pub struct Services {
 pub enum ApiError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "the codec endpoint without a key is for loopback, and {address} is not: leave --codec-keyless out, or listen on 127.0.0.1"
+    )]
+    OpenCodec { address: SocketAddr },
     #[error("cannot describe the services for reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error("the server stopped: {0}")]
@@ -76,8 +81,11 @@ impl Api {
     /// Takes the port. Nothing is answered until [`Api::serve`].
     ///
     /// # Errors
-    /// [`ApiError::Listen`].
+    /// [`ApiError::OpenCodec`] when the codec endpoint would decode for anybody who can reach it; [`ApiError::Listen`].
     pub async fn bind(config: ApiConfig, services: Services) -> Result<Self, ApiError> {
+        if config.codec.keyless && !config.listen.ip().is_loopback() {
+            return Err(ApiError::OpenCodec { address: config.listen });
+        }
         let refused = |source| ApiError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -100,7 +108,10 @@ impl Api {
         let health = Health::new(services.store.clone(), services.temporal.clone());
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let open = open_routes(health.clone())?.merge(Routes::new(health_service).into_axum_router().reset_fallback());
-        let router = open.merge(closed_routes(&config, &services, &starter)).layer(from_fn(observation::observe));
+        let keys = Arc::new(Keys::new(services.store.clone(), config.key_cache));
+        let codec = codec_routes(&config, &services, &keys);
+        let router =
+            open.merge(codec).merge(closed_routes(&config, &services, &starter, keys)).layer(from_fn(observation::observe));
 
         let stop = CancellationToken::new();
         let sweeper = tokio::spawn(starter.clone().sweep(config.sweep, stop.clone()));
@@ -175,7 +186,7 @@ async fn error_page(Path(code): Path<String>, request: Request) -> Response {
 }
 
 /// The services, on both transports, behind every layer.
-fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> Router {
+fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter, keys: Arc<Keys>) -> Router {
     let facade = Facade {
         store: services.store.clone(),
         keyring: services.keyring.clone(),
@@ -184,8 +195,7 @@ fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> 
         claim_lifetime: config.claim_lifetime,
         daily_api_calls: config.daily_api_calls,
     };
-    let limits = guard::Limits { max_body_bytes: config.max_body_bytes, request_timeout: config.request_timeout };
-    let keys = Arc::new(Keys::new(services.store.clone(), config.key_cache));
+    let limits = limits(config);
     grpc_routes(&facade, config.max_body_bytes)
         .fallback(rest_entry(facade, config.max_body_bytes))
         // The last layer is the outermost.
@@ -194,6 +204,19 @@ fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> 
         .layer(from_fn_with_state(limits, guard::limit_size))
         .layer(from_fn_with_state(limits, guard::limit_time))
         .layer(from_fn(guard::catch_panic))
+}
+
+/// The codec endpoint, which asks for its key by itself: a browser's preflight shows none.
+fn codec_routes(config: &ApiConfig, services: &Services, keys: &Arc<Keys>) -> Router {
+    let codec = Codec::new(&services.keyring, services.temporal.namespace(), config.codec.clone(), keys.clone());
+    codec::routes(codec, config.max_body_bytes)
+        .layer(from_fn_with_state(limits(config), guard::limit_size))
+        .layer(from_fn_with_state(limits(config), guard::limit_time))
+        .layer(from_fn(guard::catch_panic))
+}
+
+fn limits(config: &ApiConfig) -> guard::Limits {
+    guard::Limits { max_body_bytes: config.max_body_bytes, request_timeout: config.request_timeout }
 }
 
 fn grpc_routes(facade: &Facade, max_body: usize) -> Router {

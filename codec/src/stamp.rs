@@ -19,6 +19,13 @@ pub struct Stamped<T> {
     pub value: T,
 }
 
+impl<T> Stamped<T> {
+    /// A value of a workflow's run, by the workflow's id.
+    pub fn of_run(workflow_id: &str, value: T) -> Self {
+        Self { tenant: tenant_of(workflow_id), value }
+    }
+}
+
 impl<T: TemporalSerializable + 'static> TemporalSerializable for Stamped<T> {
     fn to_payload(&self, context: &SerializationContext<'_>) -> Result<Payload, PayloadConversionError> {
         let mut payload = context.converter.to_payload(context, &self.value)?;

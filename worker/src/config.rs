@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use leadline_codec::data_converter;
+use leadline_secrets::Keyring;
 use leadline_workflows::{Limits, SAGA_QUEUE};
 use temporalio_client::{
     ClientOptions, ConnectionOptions,
     envconfig::{ConfigError, LoadClientConfigProfileOptions},
 };
+use temporalio_common::data_converters::DataConverter;
 
 /// How many tasks of a kind a worker takes on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ impl Default for Slots {
 pub struct WorkerConfig {
     pub connection: ConnectionOptions,
     pub namespace: String,
+    /// Encrypts what goes to Temporal; API, workers and tools share one keyring.
+    pub converter: DataConverter,
     /// The queue of workflows and light steps; the other lanes' queues stand beside it.
     pub queue: String,
     pub limits: Limits,
@@ -42,10 +47,11 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    pub fn new(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
+    pub fn new(connection: ConnectionOptions, namespace: impl Into<String>, keyring: &Keyring) -> Self {
         Self {
             connection,
             namespace: namespace.into(),
+            converter: data_converter(keyring),
             queue: SAGA_QUEUE.to_owned(),
             limits: Limits::default(),
             slots: Slots::default(),
@@ -59,8 +65,8 @@ impl WorkerConfig {
     ///
     /// # Errors
     /// When a variable or the file does not make sense.
-    pub fn from_environment() -> Result<Self, ConfigError> {
+    pub fn from_environment(keyring: &Keyring) -> Result<Self, ConfigError> {
         let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())?;
-        Ok(Self::new(connection, client.namespace))
+        Ok(Self::new(connection, client.namespace, keyring))
     }
 }

@@ -6,6 +6,7 @@ mod interception;
 mod meter;
 mod run;
 mod search_attributes;
+mod stamping;
 
 pub use config::{Slots, WorkerConfig};
 pub use connection::connect;

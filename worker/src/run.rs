@@ -25,6 +25,7 @@ use crate::{
     connection::connect_measured,
     interception::{Run, Steps},
     meter::PageMeter,
+    stamping::{StampRun, StampSteps},
 };
 
 /// Why a worker does not run.
@@ -119,6 +120,9 @@ fn build(
     }
     leadline_activities::register(&mut options, lane, services);
     options.activity_inbound_interceptor(Steps);
+    options.activity_inbound_interceptor(StampSteps);
+    // What goes out meets them in reverse: the trace context is there when it is stamped.
+    options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| StampRun));
     options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| Run::default()));
     Worker::new(runtime, client.clone(), options).map_err(|e| refused(e.to_string()))
 }

@@ -15,6 +15,7 @@ pub mod onboard_tenant;
 pub mod predict_async;
 pub mod promote_model;
 pub mod saga;
+mod stamp;
 mod step;
 pub mod stop;
 pub mod train_model;

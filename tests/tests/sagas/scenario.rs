@@ -7,6 +7,7 @@ use std::{
 };
 
 use leadline_activities::{Parts, Services, StepConfig};
+use leadline_codec::{Stamped, data_converter};
 use leadline_domain::{
     Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId,
     operation::{ExportDataset, OnboardTenant, SagaInput},
@@ -92,7 +93,7 @@ async fn work(config: WorkerConfig, services: Arc<Services>, stopped: oneshot::R
 struct Named(&'static str);
 
 impl WorkflowDefinition for Named {
-    type Input = SagaInput<Json>;
+    type Input = Stamped<SagaInput<Json>>;
     type Output = Json;
 
     fn name(&self) -> &str {
@@ -119,14 +120,15 @@ impl Scenario {
             cancel_grace: Duration::from_secs(2),
             ..StepConfig::default()
         };
-        let temporal = connect(&ground.temporal).await;
+        let keyring = Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads"));
+        let temporal = connect(&ground.temporal, &keyring).await;
         let mut scenario = Self {
             ground,
             store: ground.store().await,
             simulator,
             queue: format!("{tenant}-sagas"),
             tenant,
-            keyring: Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads")),
+            keyring,
             temporal,
             worker: None,
             steps,
@@ -167,7 +169,7 @@ impl Scenario {
             },
             sticky_timeout: Duration::from_secs(1),
             drain: Duration::from_millis(200),
-            ..WorkerConfig::new(connection(&self.ground.temporal), "default")
+            ..WorkerConfig::new(connection(&self.ground.temporal), "default", &self.keyring)
         }
     }
 
@@ -257,7 +259,7 @@ impl Scenario {
         let options = WorkflowStartOptions::new(&self.queue, operation.workflow_id())
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .build();
-        let input = SagaInput { operation, params: json!(params) };
+        let input = Stamped { tenant: Some(self.tenant.clone()), value: SagaInput { operation, params: json!(params) } };
         self.temporal.start_workflow(Named(kind.as_str()), input, options).await.expect("the workflow starts");
     }
 
@@ -386,7 +388,8 @@ fn connection(address: &str) -> ConnectionOptions {
     ConnectionOptions::new(format!("http://{address}").parse::<url::Url>().expect("a URL")).build()
 }
 
-async fn connect(address: &str) -> Client {
+async fn connect(address: &str, keyring: &Keyring) -> Client {
     let connection = Connection::connect(connection(address)).await.expect("the Temporal server answers");
-    Client::new(connection, ClientOptions::new("default").build()).expect("a client of the default namespace")
+    Client::new(connection, ClientOptions::new("default").data_converter(data_converter(keyring)).build())
+        .expect("a client of the default namespace")
 }
