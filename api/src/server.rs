@@ -83,9 +83,7 @@ impl Api {
     /// # Errors
     /// [`ApiError::OpenCodec`] when the codec endpoint would decode for anybody who can reach it; [`ApiError::Listen`].
     pub async fn bind(config: ApiConfig, services: Services) -> Result<Self, ApiError> {
-        if config.codec.keyless && !config.listen.ip().is_loopback() {
-            return Err(ApiError::OpenCodec { address: config.listen });
-        }
+        refuse_open_codec(&config)?;
         let refused = |source| ApiError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -132,6 +130,14 @@ impl Api {
         }
         served
     }
+}
+
+/// Whoever reaches a codec endpoint without a key reads every tenant's histories.
+fn refuse_open_codec(config: &ApiConfig) -> Result<(), ApiError> {
+    if config.codec.keyless && !config.listen.ip().is_loopback() {
+        return Err(ApiError::OpenCodec { address: config.listen });
+    }
+    Ok(())
 }
 
 async fn run(
@@ -262,4 +268,26 @@ fn transcoder(facade: Facade) -> impl Transcode + Send {
         ModelsRestBridge::externally_authenticated(facade.clone()),
         PredictionsRestBridge::externally_authenticated(facade),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CodecConfig;
+
+    #[test]
+    fn a_codec_endpoint_without_a_key_does_not_start_where_others_reach_it() {
+        let config = |listen: &str, keyless| ApiConfig {
+            listen: listen.parse().unwrap(),
+            codec: CodecConfig { keyless, ..CodecConfig::default() },
+            ..ApiConfig::default()
+        };
+        for (listen, keyless) in [("127.0.0.1:7200", true), ("[::1]:7200", true), ("0.0.0.0:7200", false)] {
+            assert!(refuse_open_codec(&config(listen, keyless)).is_ok(), "{listen}");
+        }
+        for listen in ["0.0.0.0:7200", "[::]:7200", "192.0.2.7:7200"] {
+            let refused = refuse_open_codec(&config(listen, true)).unwrap_err().to_string();
+            assert!(refused.contains("--codec-keyless") && refused.contains(listen), "{refused}");
+        }
+    }
 }

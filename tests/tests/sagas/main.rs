@@ -6,6 +6,7 @@ mod exporting;
 mod ground;
 mod onboarding;
 mod predicting;
+mod privacy;
 mod scenario;
 mod training;
 mod zombies;

@@ -1,5 +1,7 @@
 //! An asynchronous prediction reaches the record and the org, once, and keeps only what it may.
 
+use std::time::Duration;
+
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, RequestId, operation::PredictAsync};
 use leadline_store::{
     budgets,
@@ -8,7 +10,7 @@ use leadline_store::{
     predictions::{self, NewPrediction, PredictionState},
     records,
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     scenario::{Scenario, new_operation},
@@ -87,7 +89,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
         scenario.inject(&fault).await;
         let id = predict(&scenario, &leads[0].record_id, true).await;
         while scenario.seen_by_fault(kind).await == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
         claims::delete(&mut tx, &id, ClaimPurpose::Answer).await.unwrap();
@@ -132,15 +134,19 @@ async fn prediction(scenario: &Scenario, id: &OperationId) -> predictions::Predi
     predictions::of_operation(&mut tx, id).await.unwrap()
 }
 
-/// Accepts a prediction as the API does, and starts it.
 async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> OperationId {
+    predict_with(scenario, record, write_back, None).await
+}
+
+/// Accepts a prediction as the API does, with fields sent along or without, and starts it.
+pub async fn predict_with(scenario: &Scenario, record: &str, write_back: bool, fields: Option<Json>) -> OperationId {
     let id = OperationId::random();
     let request_id: RequestId = format!("rq-{id}").parse().unwrap();
     let params = PredictAsync {
         request_id: request_id.clone(),
         definition: "lead_conversion".to_owned(),
         record_id: Some(record.to_owned()),
-        has_fields: false,
+        has_fields: fields.is_some(),
         write_back,
     };
     let new = NewPrediction {
@@ -154,6 +160,9 @@ async fn predict(scenario: &Scenario, record: &str, write_back: bool) -> Operati
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     operations::accept(&mut tx, &new_operation(&id, PREDICT, &params, Some(1)), None).await.unwrap();
     predictions::create(&mut tx, &new).await.unwrap();
+    if let Some(fields) = fields {
+        claims::put(&mut tx, &id, ClaimPurpose::RequestFields, &fields, Duration::from_secs(600)).await.unwrap();
+    }
     tx.commit().await.unwrap();
     scenario.start(PREDICT, &id, &params).await;
     id
