@@ -218,6 +218,28 @@ mod tests {
         assert!("somebody".parse::<PayloadScope>().is_err());
     }
 
+    /// Computed by another implementation. Histories outlive a release: what this one cannot open is lost.
+    #[test]
+    fn a_payload_of_an_earlier_release_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring.json");
+        Keyring::create(&path).unwrap();
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        std::fs::write(&path, format!(r#"{{"current": "kek_01", "keys": [{{"id": "kek_01", "key": "{key}"}}]}}"#)).unwrap();
+        let sealed = "070707070707070707070707070707070109090909090909090909090980e95f9e897597b3d3db3c2f2d27fe2a24f9e38a";
+        let payload = SealedPayload { key_id: "kek_01".to_owned(), sealed: hex::decode(sealed).unwrap() };
+        let cipher = Keyring::load(&path).unwrap().payload_cipher();
+        let scope = PayloadScope::Tenant(TenantId::from_bits(1));
+        assert_eq!(opened(&cipher, &scope, &payload).unwrap(), b"Lead");
+
+        let root = "SeQz6VzaPR/1Z7QPwXNmdTjBWtjLUOv2hR9skijSPsU=";
+        let (used, kept) = (Keyring::generate().unwrap(), format!(r#""retired": [{{"id": "kek_01", "key": "{root}"}}]"#));
+        let rotated = used.to_json().trim_end_matches('}').trim_end().to_owned() + ", " + &kept + "}";
+        std::fs::write(&path, rotated).unwrap();
+        let cipher = Keyring::load(&path).unwrap().payload_cipher();
+        assert_eq!(opened(&cipher, &scope, &payload).unwrap(), b"Lead");
+    }
+
     #[test]
     fn a_running_process_follows_a_rotation_and_reads_what_removed_keys_have_sealed() {
         let dir = tempfile::tempdir().unwrap();

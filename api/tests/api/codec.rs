@@ -38,6 +38,8 @@ async fn what_the_endpoint_encodes_is_unreadable_until_an_operator_decodes_it() 
     let stranger = world.stranger();
     assert_eq!(ask(&stranger, "decode", &sealed, &[]).await.problem(), (401, "UNAUTHENTICATED"));
     assert_eq!(ask(&stranger, "decode", &sealed, &[("Origin", UI)]).await.problem(), (401, "UNAUTHENTICATED"));
+    let nowhere = ask(&world.operator, "decode", &sealed, &[("X-Namespace", "")]).await;
+    assert_eq!(nowhere.expect(200), payloads(), "Temporal's CLI names no namespace when it was told none");
     let elsewhere = ask(&world.operator, "decode", &sealed, &[("X-Namespace", "other")]).await;
     assert_eq!(elsewhere.problem(), (400, "INVALID_ARGUMENT"));
     assert_eq!(ask(&world.operator, "decode", &json!([1]), &[]).await.problem(), (400, "INVALID_ARGUMENT"));

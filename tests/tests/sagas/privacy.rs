@@ -309,7 +309,9 @@ impl<'s> Reading<'s> {
 
     fn look_at(&mut self, path: &'static str, payload: &Payload) {
         let Some(scope) = payload.metadata.get(SCOPE).map(|scope| String::from_utf8(scope.clone()).unwrap()) else {
-            if !path.contains("SearchAttributes") && !path.contains("Header") {
+            // The server's own words for the cancel of an activity that waits for its next attempt.
+            let servers = payload.data == br#""ACTIVITY_ID_NOT_STARTED""#;
+            if !servers && !path.contains("SearchAttributes") && !path.contains("Header") {
                 self.plain.insert(path);
             }
             return;
