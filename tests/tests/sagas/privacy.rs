@@ -62,7 +62,7 @@ async fn nothing_of_a_person_is_in_any_history_encrypted_or_decoded() {
         assert!(read.scopes.contains(tenant.as_str()), "{:?}", read.scopes);
     }
     assert_eq!(read.unstamped, BTreeSet::new());
-    assert!(read.decoded > 1000 && read.failures > 10, "{} payloads, {} failures", read.decoded, read.failures);
+    assert!(read.decoded > 300 && read.failures > 15, "{} payloads, {} failures", read.decoded, read.failures);
     read.assert_no_key_opens_anothers().await;
     other.end().await;
     scenario.end().await;
