@@ -44,8 +44,11 @@ mod tests {
 
     #[test]
     fn a_steps_input_is_encrypted_for_its_tenant_and_reads_back() {
-        let operation =
-            OperationRef { tenant: TenantId::random(), operation: OperationId::random(), kind: OperationKind::TrainModel };
+        let operation = OperationRef {
+            tenant: TenantId::from_bits(1),
+            operation: OperationId::from_bits(2),
+            kind: OperationKind::TrainModel,
+        };
         let input = StepInput { operation, step: "train".to_owned(), epoch: 2, params: vec![1.5, 0.1] };
         let converter = data_converter(&Keyring::generate().unwrap());
         let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());

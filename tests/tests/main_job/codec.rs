@@ -1,7 +1,9 @@
 //! What the Temporal server keeps is unreadable; its own CLI and UI show it by leadline's codec endpoint.
 
+use std::process::Command;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use leadline_tests::{api::Api, dev_stack::DevStack, tools};
+use leadline_tests::{api::Api, dev_stack::DevStack, org::Controls, tools};
 use serde_json::{Value as Json, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +54,46 @@ async fn temporals_own_cli_and_ui_show_a_history_by_the_codec_endpoint_and_not_w
     assert_eq!(decoded["payloads"][0]["metadata"], json!({ "encoding": "anNvbi9wbGFpbg==" }));
     let refused = page("http://127.0.0.1:9".to_owned()).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_outlives_the_removal_of_the_key_that_its_history_began_with() {
+    let stack = DevStack::start(&["--records", "6000"], &[("LEADLINE_PAGE_ROWS", "200")]).await;
+    let api = Api::operator(&stack);
+    let tenant = api.onboard(&stack, "acme").await;
+    let slow = json!({ "kind": "latency", "delay_ms": 300, "match": { "path": "/results" }, "count": null });
+    Controls::of(&stack).inject(&slow).await;
+    let id = api.start(&format!("/v1/tenants/{tenant}/exports"), &json!({ "object": "Lead" })).await;
+    api.until(&id, "committed a page", |operation| operation["progress"]["done"].as_str().is_some_and(|done| done != "0")).await;
+
+    let rotated = rotate(&stack);
+    let removed = rotated["removedKeyIds"][0].as_str().expect("the first key is removed");
+    // Its successor never held that key.
+    stack.kill("worker");
+    let ended = api.ended(&id).await;
+    assert_eq!(ended["state"], "SUCCEEDED", "{ended}");
+
+    let show = ["workflow", "show", "--output", "json", "--workflow-id", ended["workflowId"].as_str().expect("a workflow id")];
+    let raw = stack.temporal(&show);
+    for key in [removed, rotated["currentKeyId"].as_str().expect("a new key")] {
+        assert!(raw.contains(&STANDARD.encode(key)), "nothing is encrypted with {key}");
+    }
+    let (endpoint, bearer) = (format!("{}/codec", stack.endpoint("/api_url")), format!("Bearer {}", stack.operator_key()));
+    let shown = stack.temporal(&[show.as_slice(), &["--codec-endpoint", &endpoint, "--codec-auth", &bearer]].concat());
+    assert!(!shown.contains(&STANDARD.encode("binary/encrypted")), "all of it opens");
+}
+
+/// Makes a new key and removes the one before.
+fn rotate(stack: &DevStack) -> Json {
+    let output = Command::new(tools::leadline())
+        .args(["secrets", "rotate", "--remove-old", "--json"])
+        .env("LEADLINE_KEYRING", stack.endpoint("/keyring_file"))
+        .env("LEADLINE_DATABASE_TENANT_URL", stack.endpoint("/database/tenant"))
+        .env("LEADLINE_DATABASE_OPERATOR_URL", stack.endpoint("/database/operator"))
+        .output()
+        .expect("the leadline binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON, as asked for")
 }
 
 /// What the payloads of a shown history hold, but for its search attributes.
