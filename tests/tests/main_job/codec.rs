@@ -1,6 +1,6 @@
 //! What the Temporal server keeps is unreadable; its own CLI and UI show it by leadline's codec endpoint.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use leadline_tests::{api::Api, dev_stack::DevStack, org::Controls, tools};
@@ -20,7 +20,12 @@ async fn temporals_own_cli_and_ui_show_a_history_by_the_codec_endpoint_and_not_w
     let workflow = failed["workflowId"].as_str().expect("a workflow id");
 
     let show = ["workflow", "show", "--output", "json", "--workflow-id", workflow];
-    let raw = stack.temporal(&show);
+    // The operation's closing write comes before the end of its run.
+    let mut raw = stack.temporal(&show);
+    while !raw.contains("workflowExecutionFailedEventAttributes") {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        raw = stack.temporal(&show);
+    }
     let endpoint = format!("{}/codec", stack.endpoint("/api_url"));
     let bearer = format!("Bearer {}", stack.operator_key());
     let shown = stack.temporal(&[show.as_slice(), &["--codec-endpoint", &endpoint, "--codec-auth", &bearer]].concat());
