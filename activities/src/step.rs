@@ -250,7 +250,7 @@ impl Services {
                 _ = ticks.tick() => {
                     if !held && pulse.is_fresh(self.config.stall_after) {
                         // Cannot fail for plain JSON; and a lost heartbeat is only a lost heartbeat.
-                        let _ = ctx.record_heartbeat(pulse.progress()).await;
+                        let _ = ctx.record_heartbeat(leadline_codec::Stamped::of_run(workflow, pulse.progress())).await;
                     }
                 }
             }

@@ -24,6 +24,7 @@ pub struct ApiConfig {
     /// Calls to Salesforce that a tenant may make in a UTC day, as the workers have it: shown for a day with none yet.
     pub daily_api_calls: i64,
     pub sweep: SweepConfig,
+    pub codec: CodecConfig,
 }
 
 /// Requests that one tenant, or one operator's key, may make.
@@ -48,6 +49,16 @@ pub struct SweepConfig {
     pub stuck_after: i32,
 }
 
+/// Who may use the codec endpoint beside callers with an operator's key.
+#[derive(Debug, Clone, Default)]
+pub struct CodecConfig {
+    /// Origins of Temporal UIs, such as `http://127.0.0.1:8233`. A browser lets pages of no other origin read what is decoded.
+    pub origins: Vec<String>,
+    /// Pages of these origins need no key. For the Temporal UI of a dev stack, which cannot send one: the API then listens on
+    /// loopback or not at all.
+    pub keyless: bool,
+}
+
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
@@ -67,6 +78,7 @@ impl Default for ApiConfig {
                 reconcile_after: Duration::from_secs(30),
                 stuck_after: 5,
             },
+            codec: CodecConfig::default(),
         }
     }
 }

@@ -6,12 +6,14 @@
 //!
 //! ```text
 //! request -> observation -> open: health, metrics, OpenAPI, reflection, error pages
+//!                        -> panics -> time -> size -> codec, for the Temporal UI
 //!                        -> panics -> time -> size -> authentication -> rate -> gRPC services
 //!                                                                           -> REST -> the same services
 //! ```
 
 mod acceptance;
 mod caller;
+mod codec;
 mod config;
 mod failures;
 mod health;
@@ -27,7 +29,7 @@ mod shapes;
 mod starter;
 mod temporal;
 
-pub use config::{ApiConfig, RateLimit, SweepConfig};
+pub use config::{ApiConfig, CodecConfig, RateLimit, SweepConfig};
 pub use reference::error_section;
 pub use server::{Api, ApiError, Services};
 pub use temporal::Temporal;

@@ -31,6 +31,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    codec::{self, Codec},
     config::ApiConfig,
     failures::{Origin, problem},
     health::{self, Health},
@@ -58,6 +59,10 @@ pub struct Services {
 pub enum ApiError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "the codec endpoint without a key is for loopback, and {address} is not: leave --codec-keyless out, or listen on 127.0.0.1"
+    )]
+    OpenCodec { address: SocketAddr },
     #[error("cannot describe the services for reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error("the server stopped: {0}")]
@@ -76,8 +81,9 @@ impl Api {
     /// Takes the port. Nothing is answered until [`Api::serve`].
     ///
     /// # Errors
-    /// [`ApiError::Listen`].
+    /// [`ApiError::OpenCodec`] when the codec endpoint would decode for anybody who can reach it; [`ApiError::Listen`].
     pub async fn bind(config: ApiConfig, services: Services) -> Result<Self, ApiError> {
+        refuse_open_codec(&config)?;
         let refused = |source| ApiError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -100,7 +106,10 @@ impl Api {
         let health = Health::new(services.store.clone(), services.temporal.clone());
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let open = open_routes(health.clone())?.merge(Routes::new(health_service).into_axum_router().reset_fallback());
-        let router = open.merge(closed_routes(&config, &services, &starter)).layer(from_fn(observation::observe));
+        let keys = Arc::new(Keys::new(services.store.clone(), config.key_cache));
+        let codec = codec_routes(&config, &services, &keys);
+        let router =
+            open.merge(codec).merge(closed_routes(&config, &services, &starter, keys)).layer(from_fn(observation::observe));
 
         let stop = CancellationToken::new();
         let sweeper = tokio::spawn(starter.clone().sweep(config.sweep, stop.clone()));
@@ -121,6 +130,14 @@ impl Api {
         }
         served
     }
+}
+
+/// Whoever reaches a codec endpoint without a key reads every tenant's histories.
+fn refuse_open_codec(config: &ApiConfig) -> Result<(), ApiError> {
+    if config.codec.keyless && !config.listen.ip().is_loopback() {
+        return Err(ApiError::OpenCodec { address: config.listen });
+    }
+    Ok(())
 }
 
 async fn run(
@@ -175,7 +192,7 @@ async fn error_page(Path(code): Path<String>, request: Request) -> Response {
 }
 
 /// The services, on both transports, behind every layer.
-fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> Router {
+fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter, keys: Arc<Keys>) -> Router {
     let facade = Facade {
         store: services.store.clone(),
         keyring: services.keyring.clone(),
@@ -184,8 +201,7 @@ fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> 
         claim_lifetime: config.claim_lifetime,
         daily_api_calls: config.daily_api_calls,
     };
-    let limits = guard::Limits { max_body_bytes: config.max_body_bytes, request_timeout: config.request_timeout };
-    let keys = Arc::new(Keys::new(services.store.clone(), config.key_cache));
+    let limits = limits(config);
     grpc_routes(&facade, config.max_body_bytes)
         .fallback(rest_entry(facade, config.max_body_bytes))
         // The last layer is the outermost.
@@ -194,6 +210,19 @@ fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter) -> 
         .layer(from_fn_with_state(limits, guard::limit_size))
         .layer(from_fn_with_state(limits, guard::limit_time))
         .layer(from_fn(guard::catch_panic))
+}
+
+/// The codec endpoint, which asks for its key by itself: a browser's preflight shows none.
+fn codec_routes(config: &ApiConfig, services: &Services, keys: &Arc<Keys>) -> Router {
+    let codec = Codec::new(&services.keyring, services.temporal.namespace(), config.codec.clone(), keys.clone());
+    codec::routes(codec, config.max_body_bytes)
+        .layer(from_fn_with_state(limits(config), guard::limit_size))
+        .layer(from_fn_with_state(limits(config), guard::limit_time))
+        .layer(from_fn(guard::catch_panic))
+}
+
+fn limits(config: &ApiConfig) -> guard::Limits {
+    guard::Limits { max_body_bytes: config.max_body_bytes, request_timeout: config.request_timeout }
 }
 
 fn grpc_routes(facade: &Facade, max_body: usize) -> Router {
@@ -239,4 +268,26 @@ fn transcoder(facade: Facade) -> impl Transcode + Send {
         ModelsRestBridge::externally_authenticated(facade.clone()),
         PredictionsRestBridge::externally_authenticated(facade),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CodecConfig;
+
+    #[test]
+    fn a_codec_endpoint_without_a_key_does_not_start_where_others_reach_it() {
+        let config = |listen: &str, keyless| ApiConfig {
+            listen: listen.parse().unwrap(),
+            codec: CodecConfig { keyless, ..CodecConfig::default() },
+            ..ApiConfig::default()
+        };
+        for (listen, keyless) in [("127.0.0.1:7200", true), ("[::1]:7200", true), ("0.0.0.0:7200", false)] {
+            assert!(refuse_open_codec(&config(listen, keyless)).is_ok(), "{listen}");
+        }
+        for listen in ["0.0.0.0:7200", "[::]:7200", "192.0.2.7:7200"] {
+            let refused = refuse_open_codec(&config(listen, true)).unwrap_err().to_string();
+            assert!(refused.contains("--codec-keyless") && refused.contains(listen), "{refused}");
+        }
+    }
 }

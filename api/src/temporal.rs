@@ -4,11 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use leadline_codec::{Stamped, data_converter};
 use leadline_domain::{
     Code, Failure, Verb,
     operation::{OperationRef, OperationState, SAGA_QUEUE, SagaInput, attribute},
     parking::{Decision, Instruction},
 };
+use leadline_secrets::Keyring;
 use leadline_telemetry::propagation;
 use serde_json::Value as Json;
 use temporalio_client::{
@@ -18,6 +20,7 @@ use temporalio_client::{
 };
 use temporalio_common::{
     HasWorkflowDefinition, Priority, UpdateDefinition, WorkflowDefinition,
+    data_converters::DataConverter,
     protos::temporal::api::{
         common::v1::WorkflowExecution,
         enums::v1::WorkflowExecutionStatus,
@@ -35,6 +38,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Temporal {
     connection: ConnectionOptions,
     namespace: String,
+    converter: DataConverter,
     client: Arc<OnceCell<Client>>,
 }
 
@@ -72,7 +76,7 @@ struct Saga {
 }
 
 impl WorkflowDefinition for Saga {
-    type Input = SagaInput<Json>;
+    type Input = Stamped<SagaInput<Json>>;
     type Output = Json;
 
     fn name(&self) -> &str {
@@ -100,8 +104,12 @@ impl UpdateDefinition for Resolve {
 }
 
 impl Temporal {
-    pub fn lazy(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
-        Self { connection, namespace: namespace.into(), client: Arc::default() }
+    pub fn lazy(connection: ConnectionOptions, namespace: impl Into<String>, keyring: &Keyring) -> Self {
+        Self { connection, namespace: namespace.into(), converter: data_converter(keyring), client: Arc::default() }
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Starts the saga of an operation. An operation has one run for ever: a start that is repeated finds the first one,
@@ -115,7 +123,8 @@ impl Temporal {
 
     async fn start_as(&self, operation: &OperationRef, params: Json, reuse: WorkflowIdReusePolicy) -> Result<Started, Failure> {
         let options = start_options(operation, reuse);
-        let input = SagaInput { operation: operation.clone(), params };
+        let value = SagaInput { operation: operation.clone(), params };
+        let input = Stamped { tenant: Some(operation.tenant.clone()), value };
         let client = self.client().await?;
         let start = client.start_workflow(Saga { name: operation.kind.as_str() }, input, options);
         match within(start).await? {
@@ -211,15 +220,17 @@ impl Temporal {
     }
 
     async fn client(&self) -> Result<&Client, Failure> {
-        self.client.get_or_try_init(|| within_connect(&self.connection, &self.namespace)).await
+        self.client.get_or_try_init(|| self.connect()).await
     }
-}
 
-async fn within_connect(connection: &ConnectionOptions, namespace: &str) -> Result<Client, Failure> {
-    let refused =
-        |error: &dyn std::fmt::Display| Failure::new(Code::TemporalUnavailable, format!("cannot connect to Temporal: {error}"));
-    let connected = within(Connection::connect(connection.clone())).await?.map_err(|e| refused(&e))?;
-    Client::new(connected, ClientOptions::new(namespace).build()).map_err(|e| refused(&e))
+    async fn connect(&self) -> Result<Client, Failure> {
+        let refused = |error: &dyn std::fmt::Display| {
+            Failure::new(Code::TemporalUnavailable, format!("cannot connect to Temporal: {error}"))
+        };
+        let connected = within(Connection::connect(self.connection.clone())).await?.map_err(|e| refused(&e))?;
+        let options = ClientOptions::new(&self.namespace).data_converter(self.converter.clone()).build();
+        Client::new(connected, options).map_err(|e| refused(&e))
+    }
 }
 
 async fn within<F: Future>(call: F) -> Result<F::Output, Failure> {

@@ -212,6 +212,16 @@ pub fn temporal_is_named() -> bool {
     ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
+/// The origin of a page, as browsers write it: `https://temporal.example.com`.
+pub fn origin(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let origin = url.origin();
+    if !origin.is_tuple() || url.path() != "/" {
+        return Err("write it as scheme, host and port, such as https://temporal.example.com".to_owned());
+    }
+    Ok(origin.ascii_serialization())
+}
+
 /// A duration in seconds, with a fraction where needed: 5, 0.25.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "write it as seconds, such as 5 or 0.25")?;

@@ -22,7 +22,8 @@ pub enum Purpose {
     SalesforcePrivateKey,
     /// Signs callbacks to the tenant's org.
     CallbackKey,
-    /// Encrypts what the tenant's workflows carry.
+    /// The tenant's own key for data at rest. Nothing is encrypted with it yet: the payloads of workflows have keys that follow
+    /// from the keyring, since an onboarding's history must be readable before this key is there, and after it was undone.
     TenantDataKey,
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn random_key() -> Result<Zeroizing<[u8; KEY_LEN]>, SecretsError> {
 
 /// Random 96-bit nonces: safe for 2^32 messages under one key (NIST SP 800-38D, 8.3). A data key encrypts one message, a
 /// wrapping key one for each secret and rotation.
-fn encrypt(key: &[u8; KEY_LEN], context: &str, plaintext: &[u8]) -> Result<Vec<u8>, SecretsError> {
+pub(crate) fn encrypt(key: &[u8; KEY_LEN], context: &str, plaintext: &[u8]) -> Result<Vec<u8>, SecretsError> {
     let mut nonce = [0u8; NONCE_LEN];
     SystemRandom::new().fill(&mut nonce).map_err(|_| SecretsError::NoRandomness)?;
     let mut in_out = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
@@ -169,7 +170,7 @@ fn encrypt(key: &[u8; KEY_LEN], context: &str, plaintext: &[u8]) -> Result<Vec<u
     Ok(out)
 }
 
-fn decrypt(key: &[u8; KEY_LEN], context: &str, boxed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn decrypt(key: &[u8; KEY_LEN], context: &str, boxed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let rest = boxed.strip_prefix(&[LAYOUT])?;
     let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>()?;
     let mut in_out = Zeroizing::new(ciphertext.to_vec());

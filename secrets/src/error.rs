@@ -21,6 +21,9 @@ pub enum SecretsError {
     /// Wrong tenant, wrong purpose, or changed bytes: the cipher cannot tell which.
     #[error("a {purpose} sealed with key {key_id} does not open: it belongs to another tenant or purpose, or was changed")]
     Unopened { purpose: &'static str, key_id: String },
+    /// Another tenant's payload, or changed bytes.
+    #[error("a payload of {scope} encrypted with key {key_id} does not open: it belongs to another tenant, or was changed")]
+    PayloadUnopened { scope: String, key_id: String },
     #[error("the system's random number generator gave nothing")]
     NoRandomness,
 }

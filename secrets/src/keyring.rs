@@ -4,6 +4,9 @@
 //! removed. No process has to stop for it: one that holds the keys of before reads its file again where it meets a key that it
 //! does not know, and before it seals. A keyring from an environment variable cannot be read again, so that processes with one
 //! are restarted between `add_key` and the rewrapping.
+//!
+//! A key that is removed leaves its payload root behind (see [`crate::PayloadCipher`]): histories that were encrypted under it
+//! outlive the rotation by Temporal's retention, and the root opens no secret.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +24,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
-    Purpose, Sealed, SecretsError,
+    PayloadCipher, Purpose, Sealed, SecretsError,
     envelope::{self, KEY_LEN, WrappingKey},
+    payload,
 };
 
 /// Key-encryption keys by id, of which one is current.
@@ -32,9 +36,12 @@ pub struct Keyring {
     file: Option<PathBuf>,
 }
 
-struct Keys {
-    current: String,
+#[derive(Clone)]
+pub(crate) struct Keys {
+    pub(crate) current: String,
     by_id: BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>,
+    /// Payload roots of keys that were removed.
+    retired: BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +49,9 @@ struct Keys {
 struct KeyringFile {
     current: String,
     keys: Vec<KeyEntry>,
+    /// Payload roots of keys that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<KeyEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +74,8 @@ impl Keyring {
     /// # Errors
     /// [`SecretsError::NoRandomness`].
     pub fn generate() -> Result<Self, SecretsError> {
-        let mut keyring = Self { keys: Keys { current: String::new(), by_id: BTreeMap::new() }, file: None };
+        let keys = Keys { current: String::new(), by_id: BTreeMap::new(), retired: BTreeMap::new() };
+        let mut keyring = Self { keys, file: None };
         keyring.add_key()?;
         Ok(keyring)
     }
@@ -136,7 +147,8 @@ impl Keyring {
         Ok(&self.keys.current)
     }
 
-    /// Removes a key that wraps nothing any more. What is still wrapped by it is lost: ask the database first.
+    /// Removes a key that wraps nothing any more, but for its payload root. What is still wrapped by it is lost: ask the database
+    /// first.
     ///
     /// # Errors
     /// [`SecretsError::CurrentKey`], [`SecretsError::UnknownKey`].
@@ -144,7 +156,14 @@ impl Keyring {
         if key_id == self.keys.current {
             return Err(SecretsError::CurrentKey(key_id.to_owned()));
         }
-        self.keys.by_id.remove(key_id).map(drop).ok_or_else(|| SecretsError::UnknownKey(key_id.to_owned()))
+        let removed = self.keys.by_id.remove(key_id).ok_or_else(|| SecretsError::UnknownKey(key_id.to_owned()))?;
+        self.keys.retired.insert(key_id.to_owned(), payload::root(&removed));
+        Ok(())
+    }
+
+    /// What encrypts the payloads of workflows under these keys, and under those that the file has later.
+    pub fn payload_cipher(&self) -> PayloadCipher {
+        PayloadCipher::new(self.keys.clone(), self.file.clone())
     }
 
     pub fn current_key_id(&self) -> &str {
@@ -192,7 +211,7 @@ impl Keyring {
 }
 
 impl Keys {
-    fn read(path: &Path) -> Result<Self, SecretsError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, SecretsError> {
         let unreadable = |source| key_file(path, "read", source);
         let mut file = File::open(path).map_err(unreadable)?;
         let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
@@ -208,27 +227,16 @@ impl Keys {
         let malformed = |problem| SecretsError::Malformed { origin: origin.to_owned(), problem };
         let file: KeyringFile = serde_json::from_str(text)
             .map_err(|_| malformed("expected JSON {\"current\": id, \"keys\": [{\"id\", \"key\"}]}"))?;
-        let mut by_id = BTreeMap::new();
-        for entry in &file.keys {
-            let bytes = Zeroizing::new(STANDARD.decode(&entry.key).map_err(|_| malformed("a key is not base64"))?);
-            if bytes.len() != KEY_LEN {
-                return Err(malformed("a key has not 32 bytes"));
-            }
-            let mut key = Zeroizing::new([0u8; KEY_LEN]);
-            key.copy_from_slice(&bytes);
-            if by_id.insert(entry.id.clone(), key).is_some() {
-                return Err(malformed("two keys have the same id"));
-            }
-        }
+        let by_id = keys_of(&file.keys).map_err(malformed)?;
+        let retired = keys_of(&file.retired).map_err(malformed)?;
         if !by_id.contains_key(&file.current) {
             return Err(malformed("the current key is not among the keys"));
         }
-        Ok(Self { current: file.current, by_id })
+        Ok(Self { current: file.current, by_id, retired })
     }
 
     fn to_json(&self) -> Zeroizing<String> {
-        let keys = self.by_id.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect();
-        let content = KeyringFile { current: self.current.clone(), keys };
+        let content = KeyringFile { current: self.current.clone(), keys: entries(&self.by_id), retired: entries(&self.retired) };
         Zeroizing::new(serde_json::to_string_pretty(&content).expect("texts and lists are always JSON"))
     }
 
@@ -242,6 +250,31 @@ impl Keys {
         let bytes = self.by_id.get(id).ok_or_else(|| SecretsError::UnknownKey(id.to_owned()))?;
         Ok(WrappingKey { id, bytes })
     }
+
+    /// What the payload keys of a key follow from, also when the key itself was removed.
+    pub(crate) fn payload_root(&self, id: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
+        self.by_id.get(id).map(|key| payload::root(key)).or_else(|| self.retired.get(id).cloned())
+    }
+}
+
+fn entries(keys: &BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>) -> Vec<KeyEntry> {
+    keys.iter().map(|(id, key)| KeyEntry { id: id.clone(), key: STANDARD.encode(**key) }).collect()
+}
+
+fn keys_of(entries: &[KeyEntry]) -> Result<BTreeMap<String, Zeroizing<[u8; KEY_LEN]>>, &'static str> {
+    let mut by_id = BTreeMap::new();
+    for entry in entries {
+        let bytes = Zeroizing::new(STANDARD.decode(&entry.key).map_err(|_| "a key is not base64")?);
+        if bytes.len() != KEY_LEN {
+            return Err("a key has not 32 bytes");
+        }
+        let mut key = Zeroizing::new([0u8; KEY_LEN]);
+        key.copy_from_slice(&bytes);
+        if by_id.insert(entry.id.clone(), key).is_some() {
+            return Err("two keys have the same id");
+        }
+    }
+    Ok(by_id)
 }
 
 impl fmt::Debug for Keyring {

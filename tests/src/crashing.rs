@@ -40,6 +40,8 @@ pub struct WorkerSpec {
     operator_url: String,
     lake_endpoint: String,
     keyring_file: std::path::PathBuf,
+    page_rows: u32,
+    apply_rows: usize,
     faults: Vec<Fault>,
     /// Dies when its saga is about to schedule this activity, counted from 0; the workflow task is not completed then, and the
     /// activity before is in the history. With the number of all activities: when the run is about to end.
@@ -61,6 +63,8 @@ impl CrashingWorker {
             operator_url: ground.store_config.operator_url.clone(),
             lake_endpoint: ground.lake_config.endpoint.as_ref().expect("the bucket is on loopback").to_string(),
             keyring_file: ground.keyring_file.clone(),
+            page_rows: scenario.steps.page_rows,
+            apply_rows: scenario.steps.apply_rows,
             faults,
             dies_at,
         };
@@ -115,15 +119,14 @@ pub async fn run() {
     faults.set(spec.faults);
     let mut steps = steps();
     steps.faults = faults;
+    (steps.page_rows, steps.apply_rows) = (spec.page_rows, spec.apply_rows);
     let keyring = Arc::new(Keyring::load(&spec.keyring_file).expect("the keyring reads"));
     let predictor = Arc::new(Predictor::new(store.clone(), lake.clone(), ServingConfig::default()));
+    let worker =
+        WorkerConfig::new(crate::scenario::connection(&spec.temporal), "default", leadline_codec::data_converter(&keyring));
     let services = Services::new(Parts { store, lake, keyring, predictor, config: steps });
-    let mut config = WorkerConfig {
-        queue: spec.queue,
-        limits: limits(),
-        sticky_timeout: std::time::Duration::from_secs(1),
-        ..WorkerConfig::new(crate::scenario::connection(&spec.temporal), "default")
-    };
+    let mut config =
+        WorkerConfig { queue: spec.queue, limits: limits(), sticky_timeout: std::time::Duration::from_secs(1), ..worker };
     if let Some(at) = spec.dies_at {
         let left = Arc::new(AtomicUsize::new(at));
         config.interceptors.push(WorkflowInterceptorConstructor::new(move |_| DiesAt(Arc::clone(&left))));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use leadline_activities::{Parts, Services, StepConfig};
+use leadline_codec::data_converter;
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId, Verb};
 use leadline_lake::Prefix;
 use leadline_salesforce::{Credentials, Options, OrgClient};
@@ -39,7 +40,7 @@ pub struct Scenario {
     pub simulator: Running,
     pub tenant: TenantId,
     pub queue: String,
-    pub(crate) keyring: Arc<Keyring>,
+    pub keyring: Arc<Keyring>,
     pub temporal: Client,
     worker: Option<RunningWorker>,
     pub steps: StepConfig,
@@ -103,14 +104,15 @@ impl Scenario {
         let simulator = Simulator::start(Config { records, ..Config::new(state.path()) }).await.expect("the simulator listens");
         let tenant = TenantId::random();
         let (steps, limits) = (steps(), limits());
-        let temporal = connect(&ground.temporal).await;
+        let keyring = Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads"));
+        let temporal = connect(&ground.temporal, &keyring).await;
         let mut scenario = Self {
             ground,
             store: ground.store().await,
             simulator,
             queue: format!("{tenant}-sagas"),
             tenant,
-            keyring: Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads")),
+            keyring,
             temporal,
             worker: None,
             steps,
@@ -143,7 +145,7 @@ impl Scenario {
             limits: self.limits,
             sticky_timeout: Duration::from_secs(1),
             drain: Duration::from_millis(200),
-            ..WorkerConfig::new(connection(&self.ground.temporal), "default")
+            ..WorkerConfig::new(connection(&self.ground.temporal), "default", data_converter(&self.keyring))
         }
     }
 
@@ -368,7 +370,8 @@ pub fn connection(address: &str) -> ConnectionOptions {
     ConnectionOptions::new(format!("http://{address}").parse::<url::Url>().expect("a URL")).build()
 }
 
-async fn connect(address: &str) -> Client {
+async fn connect(address: &str, keyring: &Keyring) -> Client {
     let connection = Connection::connect(connection(address)).await.expect("the Temporal server answers");
-    Client::new(connection, ClientOptions::new("default").build()).expect("a client of the default namespace")
+    Client::new(connection, ClientOptions::new("default").data_converter(data_converter(keyring)).build())
+        .expect("a client of the default namespace")
 }

@@ -1,5 +1,8 @@
 //! How a suite accepts operations, as the API does it, and starts them.
 
+use std::time::Duration;
+
+use leadline_codec::Stamped;
 use leadline_domain::{
     DatasetId, ModelId, OperationId, OperationKind, RequestId,
     operation::{ExportDataset, OnboardTenant, PredictAsync, PromoteModel, SagaInput, TrainModel},
@@ -8,6 +11,7 @@ use leadline_learning::{PredictionDefinition, TrainingOptions};
 use leadline_secrets::Purpose;
 use leadline_store::{
     TenantTx,
+    claims::{self, ClaimPurpose},
     datasets::{self, NewDataset},
     models::{self, NewModel},
     operations::{self, NewOperation},
@@ -34,7 +38,7 @@ pub struct Accepted {
 struct Named(&'static str);
 
 impl WorkflowDefinition for Named {
-    type Input = SagaInput<Json>;
+    type Input = Stamped<SagaInput<Json>>;
     type Output = Json;
 
     fn name(&self) -> &str {
@@ -72,7 +76,12 @@ impl Scenario {
     }
 
     pub async fn predict(&self, record: &str, write_back: bool) -> OperationId {
-        self.begin(self.accept_prediction(record, write_back).await).await
+        self.begin(self.accept_prediction(record, write_back, None).await).await
+    }
+
+    /// A prediction with fields sent along.
+    pub async fn predict_with(&self, record: &str, write_back: bool, fields: &Json) -> OperationId {
+        self.begin(self.accept_prediction(record, write_back, Some(fields)).await).await
     }
 
     pub async fn accept_onboarding(&self, name: &str) -> Accepted {
@@ -148,20 +157,20 @@ impl Scenario {
         accepted
     }
 
-    pub async fn accept_prediction(&self, record: &str, write_back: bool) -> Accepted {
+    pub async fn accept_prediction(&self, record: &str, write_back: bool, fields: Option<&Json>) -> Accepted {
         let id = OperationId::random();
         let request_id: RequestId = format!("rq-{id}").parse().unwrap();
         let params = PredictAsync {
             request_id: request_id.clone(),
             definition: "lead_conversion".to_owned(),
             record_id: Some(record.to_owned()),
-            has_fields: false,
+            has_fields: fields.is_some(),
             write_back,
         };
         let accepted = Accepted::new(OperationKind::PredictAsync, id.clone(), &params);
         let new = NewPrediction {
             request_id,
-            operation: id,
+            operation: id.clone(),
             definition_name: params.definition.clone(),
             object: "Lead".to_owned(),
             record_id: params.record_id.clone(),
@@ -170,6 +179,9 @@ impl Scenario {
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();
         accepted.write(&mut tx, Some(1)).await;
         predictions::create(&mut tx, &new).await.unwrap();
+        if let Some(fields) = fields {
+            claims::put(&mut tx, &id, ClaimPurpose::RequestFields, fields, Duration::from_secs(600)).await.unwrap();
+        }
         tx.commit().await.unwrap();
         accepted
     }
@@ -193,7 +205,8 @@ impl Scenario {
             .id_reuse_policy(reuse)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .build();
-        let input = SagaInput { operation, params: accepted.params.clone() };
+        let value = SagaInput { operation, params: accepted.params.clone() };
+        let input = Stamped { tenant: Some(self.tenant.clone()), value };
         self.temporal.start_workflow(Named(accepted.kind.as_str()), input, options).await.map(drop)
     }
 }

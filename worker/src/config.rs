@@ -7,6 +7,7 @@ use temporalio_client::{
     ClientOptions, ConnectionOptions,
     envconfig::{ConfigError, LoadClientConfigProfileOptions},
 };
+use temporalio_common::data_converters::DataConverter;
 use temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor;
 
 /// How many tasks of a kind a worker takes on at the same time.
@@ -31,6 +32,8 @@ impl Default for Slots {
 pub struct WorkerConfig {
     pub connection: ConnectionOptions,
     pub namespace: String,
+    /// Encrypts what goes to Temporal; API, workers and tools share one keyring.
+    pub converter: DataConverter,
     /// The queue of workflows and light steps; the other lanes' queues stand beside it.
     pub queue: String,
     pub limits: Limits,
@@ -45,10 +48,11 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    pub fn new(connection: ConnectionOptions, namespace: impl Into<String>) -> Self {
+    pub fn new(connection: ConnectionOptions, namespace: impl Into<String>, converter: DataConverter) -> Self {
         Self {
             connection,
             namespace: namespace.into(),
+            converter,
             queue: SAGA_QUEUE.to_owned(),
             limits: Limits::default(),
             slots: Slots::default(),
@@ -63,8 +67,8 @@ impl WorkerConfig {
     ///
     /// # Errors
     /// When a variable or the file does not make sense.
-    pub fn from_environment() -> Result<Self, ConfigError> {
+    pub fn from_environment(converter: DataConverter) -> Result<Self, ConfigError> {
         let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())?;
-        Ok(Self::new(connection, client.namespace))
+        Ok(Self::new(connection, client.namespace, converter))
     }
 }

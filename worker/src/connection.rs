@@ -23,7 +23,8 @@ pub(crate) async fn connect_measured(config: &WorkerConfig, telemetry: &Telemetr
 
 async fn connect_with(config: &WorkerConfig, options: ConnectionOptions) -> Result<Client, WorkerError> {
     let connection = Connection::connect(options).await.map_err(|e| refused(config, e.to_string()))?;
-    Client::new(connection, ClientOptions::new(&config.namespace).build()).map_err(|e| refused(config, e.to_string()))
+    let options = ClientOptions::new(&config.namespace).data_converter(config.converter.clone()).build();
+    Client::new(connection, options).map_err(|e| refused(config, e.to_string()))
 }
 
 fn refused(config: &WorkerConfig, reason: String) -> WorkerError {

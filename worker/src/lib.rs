@@ -7,8 +7,11 @@ mod meter;
 pub mod replay;
 mod run;
 mod search_attributes;
+mod stamping;
 
 pub use config::{Slots, WorkerConfig};
 pub use connection::connect;
+pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run};
 pub use search_attributes::ensure_search_attributes;
+pub use temporalio_common::data_converters::DataConverter;

@@ -16,6 +16,7 @@ use temporalio_sdk::{
         RuntimeOptions,
         worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
     },
+    workflow_interceptors::WorkflowInterceptorConstructor,
 };
 use tokio::sync::oneshot;
 
@@ -24,6 +25,7 @@ use crate::{
     connection::connect_measured,
     interception::{self, Steps},
     meter::PageMeter,
+    stamping::{StampRun, StampSteps},
 };
 
 /// Why a worker does not run.
@@ -118,6 +120,9 @@ fn build(
     }
     leadline_activities::register(&mut options, lane, services);
     options.activity_inbound_interceptor(Steps);
+    options.activity_inbound_interceptor(StampSteps);
+    // What goes out meets them in reverse: the trace context is there when it is stamped.
+    options.workflow_interceptor(WorkflowInterceptorConstructor::new(|_| StampRun));
     options.workflow_interceptor(interception::around_runs());
     for interceptor in &config.interceptors {
         options.workflow_interceptor(interceptor.clone());

@@ -17,8 +17,8 @@ pub const FIRST_EPOCH: u32 = 1;
 /// The ledger's name for what the accepting transaction did before the saga began.
 pub const ACCEPTANCE: &str = "acceptance";
 
-/// The input of every step and of every undo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The input of every step and of every undo. It says itself whose it is when it is sent (see `stamp`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct StepInput<P> {
     pub operation: OperationRef,
     /// The step's name in the ledger. For an undo: the name of the step that it undoes.

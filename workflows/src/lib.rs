@@ -18,6 +18,7 @@ pub mod predict_async;
 pub mod promote_model;
 pub mod registry;
 pub mod saga;
+mod stamp;
 mod step;
 pub mod stop;
 pub mod train_model;

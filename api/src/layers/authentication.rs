@@ -44,7 +44,7 @@ async fn identify(keys: &Keys, headers: &HeaderMap) -> Result<Call, Failure> {
 
 /// One header counts. A request with an `Authorization` that is no key is not saved by an `x-api-key` besides: whoever wrote it
 /// meant somebody, and it must not be left open whom.
-fn shown_key(headers: &HeaderMap) -> Option<&str> {
+pub fn shown_key(headers: &HeaderMap) -> Option<&str> {
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return headers.get(API_KEY)?.to_str().ok();
     };

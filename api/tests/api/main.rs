@@ -3,6 +3,7 @@
 //! There is no worker and no Temporal in this suite. What is accepted has to stand all the same.
 
 mod acceptance;
+mod codec;
 mod errors;
 mod isolation;
 mod model;

@@ -137,11 +137,12 @@ impl World {
             ..ApiConfig::default()
         };
         adjust(&mut config);
+        let keyring = Arc::new(Keyring::generate().unwrap());
         let services = Services {
             store: store.clone(),
-            keyring: Arc::new(Keyring::generate().unwrap()),
             predictor: Arc::new(Predictor::new(store.clone(), lake.clone(), ServingConfig::default())),
-            temporal: no_temporal(),
+            temporal: no_temporal(&keyring),
+            keyring: Arc::clone(&keyring),
         };
         let api = Api::bind(config, services).await.unwrap();
         let base = format!("http://{}", api.local_addr());
@@ -226,8 +227,9 @@ async fn lake(bucket: &str) -> Lake {
 }
 
 /// Nothing listens on port 1: Temporal is away.
-fn no_temporal() -> Temporal {
-    Temporal::lazy(ConnectionOptions::new("http://127.0.0.1:1".parse::<url::Url>().unwrap()).build(), "default")
+fn no_temporal(keyring: &Keyring) -> Temporal {
+    let nowhere = ConnectionOptions::new("http://127.0.0.1:1".parse::<url::Url>().unwrap()).build();
+    Temporal::lazy(nowhere, "default", keyring)
 }
 
 impl Caller {

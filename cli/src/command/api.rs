@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use leadline_api::{Api as Facade, ApiConfig, RateLimit, Services, SweepConfig, Temporal};
+use leadline_api::{Api as Facade, ApiConfig, CodecConfig, RateLimit, Services, SweepConfig, Temporal};
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::budgets;
 
@@ -55,6 +55,12 @@ pub struct Api {
     /// Calls to Salesforce that a tenant may make in a UTC day, as the workers are told
     #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = budgets::DAILY_CALLS, value_name = "N")]
     daily_api_calls: i64,
+    /// Origins of Temporal UIs whose pages may use /codec from a browser, such as https://temporal.example.com
+    #[arg(long, env = "LEADLINE_CODEC_ORIGINS", value_delimiter = ',', value_parser = settings::origin, value_name = "ORIGIN")]
+    codec_origin: Vec<String>,
+    /// Let pages of these origins decode without a key; on loopback only, for the Temporal UI of a dev stack
+    #[arg(long, env = "LEADLINE_CODEC_KEYLESS", requires = "codec_origin")]
+    codec_keyless: bool,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -69,10 +75,11 @@ impl Api {
         let store = self.database.connect(&context.target).await?;
         let lake = self.lake.connect(&context.target).await?;
         let (connection, namespace) = settings::temporal(&context.target)?;
+        let keyring = self.keyring.load(&context.target)?;
         let services = Services {
             predictor: Arc::new(Predictor::new(store.clone(), lake, ServingConfig::default())),
-            keyring: Arc::new(self.keyring.load(&context.target)?),
-            temporal: Temporal::lazy(connection, namespace),
+            temporal: Temporal::lazy(connection, namespace, &keyring),
+            keyring: Arc::new(keyring),
             store,
         };
         let failed = |error: leadline_api::ApiError| CliError::part("API", &error);
@@ -96,6 +103,7 @@ impl Api {
                 reconcile_after: self.reconcile_after,
                 ..standard.sweep
             },
+            codec: CodecConfig { origins: self.codec_origin.clone(), keyless: self.codec_keyless },
             ..standard
         }
     }

@@ -41,7 +41,8 @@ pub struct Rotate {
     /// Make no new key: finish a rotation that was interrupted, or that began with --print-new
     #[arg(long)]
     resume: bool,
-    /// Remove earlier keys that wrap nothing any more from the key file; not before every process has followed
+    /// Remove earlier keys that wrap nothing any more from the key file; not before every process has followed. What is left
+    /// of them opens the histories that they have encrypted, and no secret
     #[arg(long)]
     remove_old: bool,
 }
@@ -108,7 +109,7 @@ impl Rotate {
             )),
             None if self.remove_old => Err(CliError::environment(
                 "the keys lie in the environment, where nothing can be removed",
-                "leave --remove-old out, and take the earlier keys out of LEADLINE_KEYRING_JSON yourself",
+                "leave --remove-old out; once no run that Temporal keeps is older than the rotation, take the earlier keys out of LEADLINE_KEYRING_JSON yourself",
             )),
             _ => Ok(()),
         }

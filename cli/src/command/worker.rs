@@ -63,9 +63,10 @@ impl Worker {
         let store = self.database.connect(&context.target).await?;
         let lake = self.lake.connect(&context.target).await?;
         let (connection, namespace) = settings::temporal(&context.target)?;
+        let keyring = Arc::new(self.keyring.load(&context.target)?);
         let services = Services::new(Parts {
             predictor: Arc::new(Predictor::new(store.clone(), lake.clone(), ServingConfig::default())),
-            keyring: Arc::new(self.keyring.load(&context.target)?),
+            keyring: Arc::clone(&keyring),
             config: self.step_config()?,
             store: store.clone(),
             lake,
@@ -73,7 +74,7 @@ impl Worker {
         let config = WorkerConfig {
             slots: Slots { extraction: self.extraction_slots, compute: self.compute_slots, ..Slots::default() },
             drain: self.drain,
-            ..WorkerConfig::new(connection.clone(), namespace.clone())
+            ..WorkerConfig::new(connection.clone(), namespace.clone(), leadline_worker::data_converter(&keyring))
         };
         let failed = |error: leadline_worker::WorkerError| CliError::part("worker", &error);
         let client = leadline_worker::connect(&config).await.map_err(failed)?;
@@ -83,7 +84,8 @@ impl Worker {
             // Temporal Cloud lets no client administer a namespace; there they were added by hand, or runs will show what is missing.
             Err(error) => tracing::warn!(%error, "search attributes could not be checked"),
         }
-        let dependencies = Dependencies { store, temporal: Temporal::lazy(connection, namespace), draining: stop.clone() };
+        let temporal = Temporal::lazy(connection, namespace, &keyring);
+        let dependencies = Dependencies { store, temporal, draining: stop.clone() };
         let ended = CancellationToken::new();
         let health = part_health::serve(self.listen, dependencies, ended.clone());
         let working = async {

@@ -180,7 +180,11 @@ impl Parts<'_> {
 
     pub fn api(&self, database: &DatabaseUrls) -> Part {
         let arguments = words(&["api", "--listen", &self.loopback_address(self.ports.api)]);
-        self.part("api", arguments, self.service_environment(database))
+        let mut environment = self.service_environment(database);
+        // The UI of the dev server cannot be told to show a key.
+        let ui = ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{}", self.ports.temporal_ui));
+        environment.extend([("LEADLINE_CODEC_ORIGINS", ui.join(",")), ("LEADLINE_CODEC_KEYLESS", "true".to_owned())]);
+        self.part("api", arguments, environment)
     }
 
     pub fn worker(&self, database: &DatabaseUrls) -> Part {

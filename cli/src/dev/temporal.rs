@@ -60,6 +60,7 @@ pub fn arguments(database: &Path, ports: &Ports) -> Vec<OsString> {
     option("--db-filename", database.into());
     option("--port", ports.temporal.to_string().into());
     option("--ui-port", ports.temporal_ui.to_string().into());
+    option("--ui-codec-endpoint", format!("http://127.0.0.1:{}/codec", ports.api).into());
     for (name, kind) in &settings.search_attributes {
         option("--search-attribute", format!("{name}={kind}").into());
     }
@@ -83,7 +84,13 @@ mod tests {
         let arguments: Vec<_> =
             arguments(Path::new("t.db"), &ports).into_iter().map(|argument| argument.into_string().unwrap()).collect();
         let line = arguments.join(" ");
-        for part in ["--ip 127.0.0.1", "--port 7233", "LeadlineTenant=Keyword", "matching.enableFairness=true"] {
+        for part in [
+            "--ip 127.0.0.1",
+            "--port 7233",
+            "LeadlineTenant=Keyword",
+            "matching.enableFairness=true",
+            "--ui-codec-endpoint http://127.0.0.1:1/codec",
+        ] {
             assert!(line.contains(part), "{part} is missing in {line}");
         }
     }

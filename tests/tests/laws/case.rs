@@ -61,7 +61,7 @@ impl World {
             OperationKind::ExportDataset => self.scenario.accept_export("Lead").await,
             OperationKind::TrainModel => self.scenario.accept_training(&quick()).await,
             OperationKind::PromoteModel => self.scenario.accept_promotion(&self.next_model().await).await,
-            OperationKind::PredictAsync => self.scenario.accept_prediction(&self.record, true).await,
+            OperationKind::PredictAsync => self.scenario.accept_prediction(&self.record, true, None).await,
         }
     }
 

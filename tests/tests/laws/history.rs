@@ -1,13 +1,19 @@
 //! What a run did, read from its history: activities with their roles, in the order in which they were scheduled.
 
 use futures::StreamExt as _;
+use leadline_codec::data_converter;
 use leadline_domain::{OperationId, OperationKind};
 use leadline_tests::scenario::Scenario;
+use leadline_worker::replay::{RecordedRun, Replayer};
 use serde_json::Value as Json;
 use temporalio_client::UntypedWorkflow;
-use temporalio_common::protos::temporal::api::{
-    common::v1::Payload,
-    history::v1::{HistoryEvent, history_event::Attributes},
+use temporalio_common::{
+    data_converters::SerializationContextData,
+    payload_visitor::decode_payloads,
+    protos::temporal::api::{
+        common::v1::Payload,
+        history::v1::{History, HistoryEvent, history_event::Attributes},
+    },
 };
 
 /// What an activity is in its saga; the saga says so in the activity's summary.
@@ -47,17 +53,33 @@ pub struct Activity {
     pub step: String,
 }
 
-pub async fn events(scenario: &Scenario, kind: OperationKind, id: &OperationId) -> Vec<HistoryEvent> {
+async fn events(scenario: &Scenario, kind: OperationKind, id: &OperationId) -> Vec<HistoryEvent> {
     let handle = scenario.temporal.get_workflow_handle::<UntypedWorkflow>(scenario.reference(kind, id).workflow_id());
     let events: Vec<_> = handle.fetch_history(Default::default()).collect().await;
     events.into_iter().map(|event| event.expect("the server keeps the history")).collect()
 }
 
 /// What was scheduled, without repetitions of the same activity in a row: a retry of the saga is one visit.
-pub fn activities(events: &[HistoryEvent]) -> Vec<Activity> {
-    let mut seen: Vec<Activity> = events.iter().filter_map(activity).collect();
+pub async fn activities(scenario: &Scenario, kind: OperationKind, id: &OperationId) -> Vec<Activity> {
+    let mut history = History { events: events(scenario, kind, id).await };
+    let converter = data_converter(&scenario.keyring);
+    decode_payloads(&mut history, converter.codec(), &SerializationContextData::None).await.expect("the keyring opens it");
+    let mut seen: Vec<Activity> = history.events.iter().filter_map(activity).collect();
     seen.dedup();
     seen
+}
+
+/// Law 10: the history, and every prefix of it that ends where a workflow task was started, replays on today's code. Answers how many.
+pub async fn replay(scenario: &Scenario, kind: OperationKind, id: &OperationId) -> usize {
+    let history = History { events: events(scenario, kind, id).await };
+    let run = RecordedRun::new(history).expect("the server's histories are whole");
+    let replayer = Replayer::new().data_converter(data_converter(&scenario.keyring));
+    let mut replayed = 0;
+    for length in run.prefixes().chain([run]) {
+        replayer.replay(&length).await.unwrap_or_else(|failure| panic!("law 10: {failure}"));
+        replayed += 1;
+    }
+    replayed
 }
 
 fn activity(event: &HistoryEvent) -> Option<Activity> {

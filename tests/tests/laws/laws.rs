@@ -1,6 +1,12 @@
 //! The laws themselves. Each visits every activity that it concerns, and answers how many it has visited.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use leadline_activities::faults::{Fault, FaultKind};
 use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState, Verb};
@@ -22,6 +28,9 @@ pub struct Happy {
     pub undos: Vec<Activity>,
     pub effects: Effects,
 }
+
+/// Histories, and prefixes of them, that were replayed.
+pub static REPLAYED: AtomicUsize = AtomicUsize::new(0);
 
 /// A code of each class that a step can fail with.
 const TERMINAL: Code = Code::SalesforceRefused;
@@ -112,6 +121,7 @@ impl Run<'_> {
         let after = self.slate().await;
         after.assert_quiet();
         assert_eq!(after.since(&self.before), happy.effects, "{what}: the effects of one run");
+        self.replay().await;
     }
 
     /// It ends so, and nothing of it is left.
@@ -120,10 +130,18 @@ impl Run<'_> {
         assert_eq!((ended.state, ended.code), (state, Some(code)), "{what}: {ended:?}");
         assert_eq!(self.slate().await, self.before, "{what}: nothing is left");
         history::assert_undone_in_reverse(&self.activities().await);
+        self.replay().await;
+    }
+
+    /// Law 10 holds for every run that the other laws make.
+    async fn replay(&self) {
+        self.world.scenario.status(self.accepted.kind, self.id()).await;
+        let replayed = history::replay(&self.world.scenario, self.accepted.kind, self.id()).await;
+        REPLAYED.fetch_add(replayed, Ordering::Relaxed);
     }
 
     async fn activities(&self) -> Vec<Activity> {
-        history::activities(&history::events(&self.world.scenario, self.accepted.kind, self.id()).await)
+        history::activities(&self.world.scenario, self.accepted.kind, self.id()).await
     }
 
     async fn assert_met(&self, faults: u32, what: &str) {

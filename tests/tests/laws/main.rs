@@ -9,7 +9,11 @@ mod history;
 mod laws;
 mod slate;
 
-use std::{io::Write as _, sync::Arc, time::Instant};
+use std::{
+    io::Write as _,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use leadline_domain::OperationKind;
@@ -44,6 +48,7 @@ async fn every_saga_keeps_every_law() {
         sagas.spawn(laws_of(kind, Arc::clone(&turns)));
     }
     let broken = sagas.join_all().await.concat();
+    say(&format!("law 10 replay           {:>31} histories and prefixes", laws::REPLAYED.load(Ordering::Relaxed)));
     assert!(broken.is_empty(), "{} laws broken:\n{}", broken.len(), broken.join("\n\n"));
 }
 
@@ -76,9 +81,12 @@ fn chosen(variable: &str, name: &str) -> bool {
 /// Past libtest's capture: the lines are the suite's result, also when it passes.
 fn report(kind: OperationKind, law: &str, began: Instant, visited: Option<&usize>) {
     let visited = visited.map_or("BROKEN".to_owned(), |visited| format!("{visited} activities"));
-    let line = format!("law {law:<18} {:<15} {visited:>14} {:>6.1} s\n", kind.as_str(), began.elapsed().as_secs_f64());
+    say(&format!("law {law:<18} {:<15} {visited:>14} {:>6.1} s", kind.as_str(), began.elapsed().as_secs_f64()));
+}
+
+fn say(line: &str) {
     // A closed standard error is no reason to fail.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 fn said(panic: tokio::task::JoinError) -> String {

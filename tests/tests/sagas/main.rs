@@ -7,6 +7,7 @@ mod golden;
 mod onboarding;
 mod parking;
 mod predicting;
+mod privacy;
 mod recording;
 mod replaying;
 mod replaying_live;

@@ -1,5 +1,7 @@
 //! An asynchronous prediction reaches the record and the org, once, and keeps only what it may.
 
+use std::time::Duration;
+
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, Verb};
 use leadline_store::{
     budgets,
@@ -82,7 +84,7 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
         scenario.inject(&fault).await;
         let id = scenario.predict(&leads[0].record_id, true).await;
         while scenario.seen_by_fault(kind).await == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
         claims::delete(&mut tx, &id, ClaimPurpose::Answer).await.unwrap();

@@ -8,12 +8,15 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use futures::{Stream, StreamExt as _};
-use leadline_worker::replay::{InvalidHistory, RecordedRun, Replayer, RunName, TIME_LIMIT};
+use leadline_worker::{
+    DataConverter, data_converter,
+    replay::{InvalidHistory, RecordedRun, Replayer, RunName, TIME_LIMIT},
+};
 
 use super::Context;
 use crate::{
     error::{CliError, Result},
-    settings,
+    settings::{self, KeyringArgs},
 };
 
 use report::Report;
@@ -44,6 +47,8 @@ pub struct Replay {
     /// Seconds that one history may take
     #[arg(long, default_value_t = Seconds(TIME_LIMIT), value_parser = Seconds::parse, value_name = "SECONDS")]
     time_limit: Seconds,
+    #[command(flatten)]
+    keyring: KeyringArgs,
 }
 
 /// A duration, shown as it is given.
@@ -81,11 +86,12 @@ enum History {
 impl Replay {
     pub async fn run(self, context: &Context) -> Result<()> {
         let limit = self.limit.unwrap_or(usize::MAX);
+        let converter = self.converter(context)?;
         if !self.paths.is_empty() {
             let files = files::below(&self.paths)?;
             let report = Report::new(context.output.json, files.len().min(limit));
             let histories = files.into_iter().take(limit).map(files::read);
-            return self.replay(futures::stream::iter(histories), report).await;
+            return self.replay(converter, futures::stream::iter(histories), report).await;
         }
         let server = Server::connect(&context.target).await?;
         let runs = match &self.workflow_id {
@@ -93,12 +99,25 @@ impl Replay {
             None => server.list(self.query.as_deref(), self.limit).await?,
         };
         let report = Report::new(context.output.json, runs.len());
-        self.replay(server.fetch(runs), report).await
+        self.replay(converter, server.fetch(runs), report).await
+    }
+
+    /// Reads what the keyring encrypts; without a keyring, histories that are not encrypted.
+    fn converter(&self, context: &Context) -> Result<DataConverter> {
+        if self.keyring.is_named() || context.target.dev_file().is_some() {
+            return Ok(data_converter(&self.keyring.load(&context.target)?));
+        }
+        Ok(DataConverter::default())
     }
 
     /// Replays one history after the other.
-    async fn replay(&self, histories: impl Stream<Item = Result<Found>>, mut report: Report) -> Result<()> {
-        let replayer = Replayer::new().time_limit(self.time_limit.0);
+    async fn replay(
+        &self,
+        converter: DataConverter,
+        histories: impl Stream<Item = Result<Found>>,
+        mut report: Report,
+    ) -> Result<()> {
+        let replayer = Replayer::new().time_limit(self.time_limit.0).data_converter(converter);
         let mut histories = std::pin::pin!(histories);
         while let Some(found) = histories.next().await {
             let found = found?;

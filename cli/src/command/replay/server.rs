@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use leadline_domain::{Code, Failure, OperationKind};
 use leadline_worker::{
-    WorkerConfig, WorkerError,
+    DataConverter, WorkerConfig, WorkerError,
     replay::{self, RunName, ServerError},
 };
 use temporalio_client::Client;
@@ -32,7 +32,7 @@ impl Server {
     pub async fn connect(target: &TargetArgs) -> Result<Self> {
         let (connection, namespace) = settings::temporal(target)?;
         let address = connection.target.to_string();
-        let config = WorkerConfig::new(connection, namespace);
+        let config = WorkerConfig::new(connection, namespace, DataConverter::default());
         match tokio::time::timeout(CONNECT_WITHIN, leadline_worker::connect(&config)).await {
             Ok(Ok(client)) => Ok(Self { client, address }),
             Ok(Err(WorkerError::Connect { address, reason })) => Err(CliError::TemporalUnreachable { address, reason }),
