@@ -95,7 +95,7 @@ struct Resolve {
 
 impl UpdateDefinition for Resolve {
     type Workflow = Saga;
-    type Input = Instruction;
+    type Input = Stamped<Instruction>;
     type Output = ();
 
     fn name(&self) -> &str {
@@ -154,6 +154,7 @@ impl Temporal {
             reason: decision.instruction.reason.as_ref().map(|_| "see the audit log".to_owned()),
             ..decision.instruction.clone()
         };
+        let instruction = Stamped { tenant: Some(operation.tenant.clone()), value: instruction };
         let client = self.client().await?;
         let handle = client.get_workflow_handle::<Saga>(operation.workflow_id());
         let options = WorkflowStartUpdateOptions::builder().update_id(format!("{}-{park}", decision.verb)).build();

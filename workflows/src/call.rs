@@ -118,8 +118,9 @@ impl<W> Caller<W> {
         let outcome = self.ctx.execute_activity(activity.clone(), input, self.options(lane, role)).await;
         match outcome {
             Ok(output) => Ok(output),
-            Err(ActivityExecutionError::Serialization(error)) => {
-                self.stuck(format!("the answer of step {step} does not parse: {error}")).await
+            // Without serde's words, which may quote the value: this text reaches the server as it is.
+            Err(ActivityExecutionError::Serialization(_)) => {
+                self.stuck(format!("the answer of step {step} does not parse")).await
             }
             // A cancel that was asked for is why the step ended, whatever its body then said.
             Err(_) if cancel == Cancel::Reaches && self.cancel_requested() => Err(Stop::Cancelled),

@@ -216,11 +216,8 @@ impl<W: SagaWorkflow> Saga<W> {
                 Settlement::Refused => return Err(stop),
                 Settlement::Happened(result) => match serde_json::from_value(result) {
                     Ok(output) => return Ok(output),
-                    Err(e) => {
-                        return self
-                            .caller
-                            .stuck(format!("the ledger's result of {} does not parse: {e}", activity.name()))
-                            .await;
+                    Err(_) => {
+                        return self.caller.stuck(format!("the ledger's result of {} does not parse", activity.name())).await;
                     }
                 },
                 Settlement::Unknown => {

@@ -74,12 +74,12 @@ pub async fn replay(scenario: &Scenario, kind: OperationKind, id: &OperationId) 
     let history = History { events: events(scenario, kind, id).await };
     let run = RecordedRun::new(history).expect("the server's histories are whole");
     let replayer = Replayer::new().data_converter(data_converter(&scenario.keyring));
-    let mut replayed = 0;
-    for length in run.prefixes().chain([run]) {
-        replayer.replay(&length).await.unwrap_or_else(|failure| panic!("law 10: {failure}"));
-        replayed += 1;
+    let mut lengths: Vec<_> = run.prefixes().collect();
+    lengths.push(run);
+    for length in &lengths {
+        replayer.replay(length).await.unwrap_or_else(|failure| panic!("law 10: {failure}"));
     }
-    replayed
+    lengths.len()
 }
 
 fn activity(event: &HistoryEvent) -> Option<Activity> {
