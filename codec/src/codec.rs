@@ -32,7 +32,8 @@ impl TenantCodec {
         Self { cipher: Arc::new(keyring.payload_cipher()) }
     }
 
-    /// Encrypts one payload. One that is encrypted already stays as it is.
+    /// Encrypts one payload. One that is encrypted already stays as it is, and so does one that says nothing: Temporal's CLI does not
+    /// print the answer of an update that it cannot read, also when there is none.
     ///
     /// # Errors
     /// [`SecretsError::NoRandomness`].
@@ -40,7 +41,11 @@ impl TenantCodec {
         if sealed_for(&payload).is_some() {
             return Ok(payload);
         }
-        let scope = payload.metadata.remove(STAMP).and_then(|stamp| text(&stamp)?.parse().ok().map(PayloadScope::Tenant));
+        let stamp = payload.metadata.remove(STAMP);
+        if payload.data.is_empty() || payload.data == b"null" {
+            return Ok(payload);
+        }
+        let scope = stamp.and_then(|stamp| text(&stamp)?.parse().ok().map(PayloadScope::Tenant));
         let scope = scope.unwrap_or(PayloadScope::Platform);
         let SealedPayload { key_id, sealed } = self.cipher.seal(&scope, &payload.encode_to_vec())?;
         let metadata = [(ENCODING_KEY, ENCODING.to_owned()), (SCOPE, scope.to_string()), (KEY_ID, key_id)];

@@ -195,9 +195,10 @@ impl DevStack {
         events.filter_map(|event| event["eventId"].as_str()?.parse().ok()).collect()
     }
 
-    pub fn reset(&self, workflow: &str, event: i64) {
-        let event = event.to_string();
-        self.temporal(&["workflow", "reset", "--workflow-id", workflow, "--event-id", &event, "--reason", "the test suite"]);
+    /// Makes a new run of one of the workflow's runs, as it was when it completed the workflow task of this event.
+    pub fn reset(&self, workflow: &str, run: &str, event: i64) {
+        let to = ["--workflow-id", workflow, "--run-id", run, "--event-id", &event.to_string(), "--reason", "the test suite"];
+        self.temporal(&[&["workflow", "reset"], &to[..]].concat());
     }
 }
 

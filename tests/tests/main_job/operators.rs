@@ -55,7 +55,8 @@ async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothin
     let tenant = api.onboard(&stack, "acme").await;
     let runs = format!("/v1/tenants/{tenant}/training-runs");
     let trained = api.succeed(&runs, &json!({ "preset": "LEAD_CONVERSION" })).await;
-    let (workflow, digest) = (text(&trained, "workflowId"), trained["result"]["artifact_digest"].clone());
+    let (workflow, whole) = (text(&trained, "workflowId"), text(&trained, "runId"));
+    let digest = trained["result"]["artifact_digest"].clone();
     let model = text(&trained["result"], "model").to_owned();
     let objects = stack.objects(&tenant).await;
     let org = org::client(&stack).await;
@@ -63,10 +64,9 @@ async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothin
     let left = calls().await;
 
     // Ended: to its first workflow task, and to one in the middle.
-    let first = stack.workflow_tasks(workflow)[0];
     let tasks = stack.workflow_tasks(workflow);
-    for task in [first, tasks[tasks.len() / 2]] {
-        stack.reset(workflow, task);
+    for task in [tasks[0], tasks[tasks.len() / 2]] {
+        stack.reset(workflow, whole, task);
         stack.until_listed(&format!("WorkflowId = '{workflow}' AND ExecutionStatus = 'Completed'"), workflow);
         let again = api.operation(text(&trained, "operationId")).await;
         assert_eq!(again, trained, "a run that ended stays as it ended");
@@ -78,7 +78,7 @@ async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothin
     // Ended, its model in production, and reset and cancelled before it comes to its pivot again: nothing is taken back.
     api.succeed(&format!("/v1/tenants/{tenant}/models/{model}:promote"), &json!({})).await;
     stack.pause("worker");
-    stack.reset(workflow, tasks[tasks.len() / 2]);
+    stack.reset(workflow, whole, tasks[tasks.len() / 2]);
     stack.temporal(&["workflow", "cancel", "--workflow-id", workflow]);
     stack.resume("worker");
     stack.until_listed("LeadlineState = 'parked' AND LeadlineReason = 'PIVOT_PASSED'", workflow);
@@ -90,7 +90,7 @@ async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothin
     let run = api.start(&runs, &json!({ "preset": "LEAD_CONVERSION", "datasetId": trained["result"]["dataset"] })).await;
     let running = api.until(&run, "was fitting", |operation| operation["step"] == "fit_model").await;
     let workflow = text(&running, "workflowId");
-    stack.reset(workflow, stack.workflow_tasks(workflow)[0]);
+    stack.reset(workflow, text(&running, "runId"), stack.workflow_tasks(workflow)[0]);
     let ended = api.ended(&run).await;
     assert_eq!((text(&ended, "state"), &ended["result"]["artifact_digest"]), ("SUCCEEDED", &digest), "{ended}");
     assert_ne!(ended["runId"], running["runId"], "the row follows the run that carries it on");

@@ -308,7 +308,8 @@ impl<'s> Reading<'s> {
         let Some(scope) = payload.metadata.get(SCOPE).map(|scope| String::from_utf8(scope.clone()).unwrap()) else {
             // The server's own words for the cancel of an activity that waits for its next attempt.
             let servers = payload.data == br#""ACTIVITY_ID_NOT_STARTED""#;
-            if !servers && !path.contains("SearchAttributes") && !path.contains("Header") {
+            let says_nothing = payload.data.is_empty() || payload.data == b"null";
+            if !servers && !says_nothing && !path.contains("SearchAttributes") && !path.contains("Header") {
                 self.plain.insert(path);
             }
             return;
