@@ -45,7 +45,7 @@ CREATE TABLE operations (
     ended_at     timestamptz,
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
     CHECK ((state = 'parked') = (parked_at IS NOT NULL)),
-    CHECK (pivot_passed_at IS NULL OR undo_began_at IS NULL)
+    CHECK (pivot_passed_at IS NULL OR (undo_began_at IS NULL AND state NOT IN ('failed', 'cancelled')))
 );
 CREATE INDEX operations_by_tenant ON operations (tenant_id, created_at DESC, operation_id DESC);
 CREATE INDEX operations_by_time ON operations (created_at DESC, operation_id DESC);

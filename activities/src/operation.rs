@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use leadline_domain::{Code, Failure, OperationRef, OperationState};
+use leadline_domain::{Code, Failure, OperationRef, OperationState, parking::Decision};
 use leadline_store::{
     TenantTx,
     audit::{self, AuditEntry},
@@ -78,7 +78,7 @@ impl OperationActivities {
 
 /// Where an update stands among those of all runs of its operation: when the server scheduled it. A count kept by the workflow would
 /// begin anew in a run that was reset to before some of them.
-fn sequence(ctx: &ActivityContext) -> i64 {
+pub(crate) fn sequence(ctx: &ActivityContext) -> i64 {
     let scheduled = ctx.info().scheduled_time.unwrap_or_else(SystemTime::now);
     let since_1970 = scheduled.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
@@ -115,12 +115,16 @@ async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i
     let step = parking.as_ref().map(|parking| parking.parked.step.clone());
     let update = CourseUpdate { sequence, state, step, code, message, parking: parking.map(new_parking) };
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
+    let written = operations::get(&mut tx, id).await?.parking.and_then(|parking| parking.decision);
     let applied = operations::update_state(&mut tx, id, &update).await?;
     if let Some(decision) = decision.filter(|_| applied) {
+        if let Some(correction) = &decision.instruction.correction {
+            operations::correct(&mut tx, id, correction).await?;
+        }
         let entry = AuditEntry {
             tenant: &input.operation.tenant,
             operation: Some(id),
-            actor: decision.instruction.actor.as_deref().unwrap_or("temporal"),
+            actor: actor_of(&decision, written.as_ref()),
             action: "operation.resume",
             detail: json!({
                 "verb": decision.verb,
@@ -134,16 +138,29 @@ async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i
     Ok(tx.commit().await?)
 }
 
+/// Who decided: the caller of the API whose decision is written down, or somebody in Temporal, who can claim to be anybody.
+fn actor_of<'a>(decision: &'a Decision, written: Option<&Decision>) -> &'a str {
+    let claimed = decision.instruction.actor.as_deref();
+    let written = written.and_then(|written| written.instruction.actor.as_deref());
+    claimed.filter(|claimed| written == Some(claimed)).unwrap_or("temporal")
+}
+
 fn new_parking(Parking { parked, deadline, at_deadline }: Parking) -> NewParking {
     NewParking { number: parked.number, verbs: parked.verbs, deadline, at_deadline }
 }
 
 async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Failure> {
     let id = &input.operation.operation;
-    let closing = closing(input.params.clone());
+    let mut closing = closing(input.params.clone());
     let late_cancel = matches!(input.params, Ending::Succeeded { late_cancel: true, .. });
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
     let before = operations::get(&mut tx, id).await?;
+    if before.pivot_passed && closing.state != OperationState::Succeeded {
+        // A run that was reset to before the pivot, and given up there.
+        let message =
+            "its effect has been seen; its run was reset and given up, so what comes after the pivot may be missing".to_owned();
+        closing = Closing { state: OperationState::Succeeded, result: None, code: None, message: Some(message) };
+    }
     operations::close(&mut tx, id, &closing).await?;
     if late_cancel && !before.state.is_ended() {
         operations::note_late_cancel(&mut tx, id).await?;

@@ -181,7 +181,9 @@ async fn fail_prediction(undoing: Undoing, _: PredictAsync) -> Result<(), Failur
 /// whoever settles the pivot knows whether the record may have changed. Writing the same score twice is writing it once.
 async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<WrittenBack>, Failure> {
     let operation = attempt.operation().operation.clone();
-    let Some(record) = predict.record_id.filter(|_| predict.write_back) else {
+    let asked_before = Asked::read(attempt.facts());
+    let wanted = predict.write_back;
+    let Some(record) = predict.record_id.filter(|_| wanted || asked_before.is_some()) else {
         let mut tx = attempt.fence().await?;
         predictions::written_back(&mut tx, &operation).await?;
         return attempt.finish_pivot(tx, &WrittenBack { written: false }).await;
@@ -189,7 +191,9 @@ async fn write_back(attempt: Attempt, predict: PredictAsync) -> Result<Done<Writ
     // Whatever can fail before the org is asked comes before the ledger says that it was.
     let client = attempt.org().await?;
     calls::reserve(&attempt, &client, 1).await?;
-    let asked_before = Asked::read(attempt.facts());
+    if let (false, Some(asked)) = (wanted, &asked_before) {
+        return settle_unwanted(&attempt, &client, &record, asked).await;
+    }
     let _permit = attempt.services().fenced_call().await;
     let mut tx = attempt.fence().await?;
     // After it was asked, a withdrawal comes too late: the record may have changed.
@@ -284,6 +288,26 @@ async fn look_up(
     ledger::record_facts(&mut tx, attempt.key(), &json!({ ASKED: false })).await?;
     tx.commit().await?;
     Err(refusal)
+}
+
+/// The write-back was corrected away after the org had been asked for it: what became of that is looked up, and not asked for again.
+async fn settle_unwanted(
+    attempt: &Attempt,
+    client: &OrgClient,
+    record: &str,
+    asked: &Asked,
+) -> Result<Done<WrittenBack>, Failure> {
+    let operation = &attempt.operation().operation;
+    let object = predictions::of_operation(&mut attempt.read().await?, operation).await?.object;
+    let unwanted = Failure::new(Code::WriteBackRefused, "the write-back is not wanted any more");
+    match look_up(attempt, client, &object, record, asked, unwanted.clone()).await {
+        Err(failure) if failure == unwanted => {
+            let mut tx = attempt.fence().await?;
+            predictions::written_back(&mut tx, operation).await?;
+            attempt.finish_pivot(tx, &WrittenBack { written: false }).await
+        }
+        outcome => outcome,
+    }
 }
 
 fn score_fields(answer: &Answer, asked: &Asked) -> Map<String, Json> {

@@ -44,6 +44,7 @@ use crate::{
     attempt::{Attempt, Done, Undoing, whole_step},
     calls,
     faults::FaultKind,
+    operation::sequence,
     pulse::Pulse,
     services::Services,
 };
@@ -66,11 +67,12 @@ impl Services {
     {
         let pulse = Arc::new(Pulse::new());
         let operation = input.operation.clone();
+        let run = (ctx.info().workflow_run_id.clone().unwrap_or_default(), sequence(&ctx));
         let work = |fault: Option<FaultKind>| {
-            let (input, pulse, body) = (input.clone(), Arc::clone(&pulse), &body);
+            let (input, pulse, body, run) = (input.clone(), Arc::clone(&pulse), &body, &run);
             async move {
                 let tenant = input.operation.tenant.clone();
-                self.attempt(input, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
+                self.attempt(input, run, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
             }
         };
         let result = self.supervise(&ctx, &pulse, &operation, work).await?;
@@ -173,6 +175,7 @@ impl Services {
     async fn attempt<P, R, F>(
         self: &Arc<Self>,
         input: StepInput<P>,
+        (run, sequence): &(String, i64),
         pulse: Arc<Pulse>,
         body: &(impl Fn(Attempt, P) -> F + Send + Sync),
         fault: Option<FaultKind>,
@@ -188,6 +191,7 @@ impl Services {
             StepStart::Fresh => Json::Object(serde_json::Map::new()),
             StepStart::Resumed { facts } => facts,
         };
+        operations::leave_parking(&mut tx, &key.operation, run, *sequence).await?;
         operations::progress(&mut tx, &key.operation, &key.step, &whole_step(0)).await?;
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);

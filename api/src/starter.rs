@@ -1,11 +1,11 @@
-//! Tells Temporal what was accepted and what was cancelled: at once, or later by the sweeper.
+//! Tells Temporal what was accepted, cancelled and decided: at once, or later by the sweeper.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use leadline_domain::{Code, Failure, OperationState};
 use leadline_store::{
     Store, claims,
@@ -26,7 +26,7 @@ const CANCEL_REASON: &str = "asked for through the API";
 /// Decisions that are sent at the same time.
 const DECISIONS_AT_ONCE: usize = 16;
 
-/// Starts and cancels the workflows of operations.
+/// Brings the workflows of operations up to what their rows say.
 #[derive(Clone)]
 pub struct Starter {
     pub(crate) store: Store,
@@ -66,12 +66,15 @@ impl Starter {
     async fn deliver_decision(&self, operation: &Operation) -> Result<(), Failure> {
         let Some(parking) = &operation.parking else { return Ok(()) };
         let Some(decision) = &parking.decision else { return Ok(()) };
-        match self.temporal.decide(&operation.reference(), decision).await? {
-            Delivered::Taken => debug!(verb = %decision.verb, "decided"),
-            Delivered::TooLate(why) => warn!(verb = %decision.verb, why, "the decision came too late"),
-        }
+        let delivered = self.temporal.decide(&operation.reference(), decision).await?;
         let mut tx = self.store.tenant(&operation.tenant).await?;
-        operations::record_decision(&mut tx, &operation.id, parking.number).await?;
+        match delivered {
+            Delivered::Taken => operations::record_decision(&mut tx, &operation.id, parking.number).await?,
+            Delivered::Refused(why) => {
+                warn!(verb = %decision.verb, why, "the run did not take the decision");
+                operations::withdraw_decision(&mut tx, operation, decision, &why).await?;
+            }
+        }
         Ok(tx.commit().await?)
     }
 
@@ -139,13 +142,13 @@ impl Starter {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
             }
-            // Each by itself: a decision needs a living worker, and starts must not wait for one.
-            let swept = [
-                self.sweep_once(config.older_than, config.batch).await,
-                self.sweep_decisions(config.batch).await,
-                self.reconcile(&config).await,
-            ];
-            for outcome in swept {
+            // Beside each other: a decision needs a living worker, and starts must not wait for one.
+            let (starts, decisions, runs) = tokio::join!(
+                self.sweep_once(config.older_than, config.batch),
+                self.sweep_decisions(config.batch),
+                self.reconcile(&config),
+            );
+            for outcome in [starts, decisions, runs] {
                 match outcome {
                     Ok(0) => {}
                     Ok(delivered) => debug!(delivered, "swept"),
@@ -185,12 +188,30 @@ impl Starter {
         let waiting = operations::undelivered_decisions(&mut tx, batch).await?;
         drop(tx);
         let delivered = AtomicUsize::new(0);
-        let delivering = stream::iter(waiting).map(Ok).try_for_each_concurrent(DECISIONS_AT_ONCE, async |operation| {
-            self.deliver_decision(&operation).instrument(span_of(&operation)).await?;
-            delivered.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+        let delivering = stream::iter(waiting).for_each_concurrent(DECISIONS_AT_ONCE, async |operation| {
+            match self.deliver_decision(&operation).instrument(span_of(&operation)).await {
+                Ok(()) => drop(delivered.fetch_add(1, Ordering::Relaxed)),
+                Err(failure) => {
+                    metrics::count_sweep_failure();
+                    warn!(operation = %operation.id, code = %failure.code, reason = failure.message, "cannot be decided yet");
+                    // It goes to the end of the queue, so that others get their turn.
+                    self.put_off(&operation).await;
+                }
+            }
         });
-        delivering.await.map(|()| delivered.into_inner())
+        delivering.await;
+        Ok(delivered.into_inner())
+    }
+
+    async fn put_off(&self, operation: &Operation) {
+        let put_off = async {
+            let mut tx = self.store.tenant(&operation.tenant).await?;
+            operations::put_off_decision(&mut tx, &operation.id).await?;
+            tx.commit().await
+        };
+        if let Err(error) = put_off.await {
+            warn!(operation = %operation.id, %error, "the decision stays at the head of the queue");
+        }
     }
 
     /// Deletes fields and answers that were promised to be kept no longer than until now.

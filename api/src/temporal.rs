@@ -1,4 +1,4 @@
-//! Starting and cancelling sagas. Untyped: the API knows the names of workflows and the shape of their input, not their code.
+//! Starting sagas, cancelling them, deciding about parked ones, and how their runs stand. Untyped: the API knows the names of workflows and the shape of their input, not their code.
 //!
 //! The connection is made when it is first needed: the API accepts operations while Temporal is away.
 
@@ -53,8 +53,8 @@ pub struct Started {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
     Taken,
-    /// The run does not wait for it any more.
-    TooLate(String),
+    /// The run does not wait for it any more, or cannot take it.
+    Refused(String),
 }
 
 /// How a run stands in Temporal.
@@ -161,14 +161,14 @@ impl Temporal {
         let sent = handle.start_update(Resolve { verb: decision.verb }, instruction, options);
         let accepted = match within(sent).await? {
             Ok(accepted) => accepted,
-            Err(WorkflowUpdateError::NotFound(_)) => return Ok(Delivered::TooLate("the run has ended".to_owned())),
+            Err(WorkflowUpdateError::NotFound(_)) => return Ok(Delivered::Refused("the run has ended".to_owned())),
             Err(WorkflowUpdateError::Rpc(status)) => return Err(unavailable("send the decision", &status)),
             Err(error) => return Err(Failure::new(Code::Internal, format!("cannot send the decision: {error}"))),
         };
         match within(accepted.get_result(RpcOptions::default())).await? {
             Ok(()) => Ok(Delivered::Taken),
-            Err(WorkflowUpdateError::Failed(refused)) => Ok(Delivered::TooLate(refused.message.clone())),
-            Err(WorkflowUpdateError::NotFound(_)) => Ok(Delivered::TooLate("the run has ended".to_owned())),
+            Err(WorkflowUpdateError::Failed(refused)) => Ok(Delivered::Refused(refused.message.clone())),
+            Err(WorkflowUpdateError::NotFound(_)) => Ok(Delivered::Refused("the run has ended".to_owned())),
             Err(error) => Err(Failure::new(Code::TemporalUnavailable, format!("cannot learn of the decision: {error}"))),
         }
     }
@@ -181,11 +181,17 @@ impl Temporal {
         let request = DescribeWorkflowExecutionRequest { namespace: self.namespace.clone(), execution: Some(execution) };
         let described = match within(service.describe_workflow_execution(tonic::Request::new(request))).await? {
             Ok(described) => described.into_inner(),
-            Err(status) if status.code() == tonic::Code::NotFound => return Ok(RunStatus::Unknown),
+            Err(status) if status.code() == tonic::Code::NotFound => {
+                // A namespace that is not there would make every run look lost.
+                self.check().await?;
+                return Ok(RunStatus::Unknown);
+            }
             Err(status) => return Err(unavailable("describe the workflow", &status)),
         };
-        let status = described.workflow_execution_info.map(|info| info.status()).unwrap_or_default();
+        let nothing = || Failure::new(Code::TemporalUnavailable, "the server describes a workflow without saying anything of it");
+        let status = described.workflow_execution_info.map(|info| info.status()).ok_or_else(nothing)?;
         Ok(match status {
+            WorkflowExecutionStatus::Unspecified => return Err(nothing()),
             WorkflowExecutionStatus::Running | WorkflowExecutionStatus::ContinuedAsNew | WorkflowExecutionStatus::Paused => {
                 RunStatus::Open { task_attempts: described.pending_workflow_task.map_or(0, |task| task.attempt) }
             }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use leadline_proto::v1::{Operation, OperationState, OperationVerb};
+use leadline_proto::v1::{AtDeadline, Operation, OperationState, OperationVerb};
 
 use crate::{
     client::{Answer, Client},
@@ -72,6 +72,10 @@ async fn poll(client: &Client, operation_id: &str, mut seen: impl FnMut(&Operati
 fn parked(operation: &Operation) -> Option<CliError> {
     let parking = operation.parking.as_ref().filter(|parking| parking.decided() == OperationVerb::Unspecified)?;
     let error = operation.error.clone().unwrap_or_default();
+    // It tries again by itself, soon.
+    if error.code == "STEP_TIMED_OUT" && parking.at_deadline() == AtDeadline::TryAgain {
+        return None;
+    }
     Some(CliError::Parked {
         operation: operation.operation_id.clone(),
         step: parking.step.clone(),

@@ -14,6 +14,9 @@ use crate::{
 
 /// The longest reason that is kept, in characters.
 pub const LONGEST_REASON: usize = 500;
+const LONGEST_ACTOR: usize = 100;
+/// The steps up to which an export's fields count; then its job has been started with them.
+const FIELDS_COUNT_UP_TO: [&str; 2] = ["reserve_api_budget", "start_bulk_job"];
 /// The most fields that a correction names.
 const MOST_FIELDS: usize = 2_000;
 
@@ -117,12 +120,19 @@ pub struct Correction {
 
 impl Correction {
     /// # Errors
-    /// `INVALID_ARGUMENT` when it corrects nothing, or what an operation of this kind does not have.
-    pub fn check(&self, kind: OperationKind) -> Result<(), Failure> {
+    /// `INVALID_ARGUMENT` when it corrects nothing, what an operation of this kind does not have, or what has been used by the time
+    /// of this step.
+    fn check(&self, kind: OperationKind, step: &str) -> Result<(), Failure> {
         let invalid = |message: String| Err(Failure::new(Code::InvalidArgument, message));
         match (kind, &self.fields, self.write_back) {
             (_, None, None) => invalid("the correction is empty: leave it out, or name what to correct".to_owned()),
+            (OperationKind::ExportDataset, Some(_), None) if !FIELDS_COUNT_UP_TO.contains(&step) => {
+                invalid(format!("the fields have been used by {step}: abandon the export and start another one"))
+            }
             (OperationKind::ExportDataset, Some(fields), None) => check_fields(fields),
+            (OperationKind::PredictAsync, None, Some(_)) if step == "deliver_callback" => {
+                invalid("the record has been written by now".to_owned())
+            }
             (OperationKind::PredictAsync, None, Some(_)) => Ok(()),
             (OperationKind::ExportDataset, ..) => invalid("an export can be corrected in its fields only".to_owned()),
             (OperationKind::PredictAsync, ..) => invalid("a prediction can be corrected in write_back only".to_owned()),
@@ -188,7 +198,7 @@ pub struct Instruction {
     pub reason: Option<String>,
     /// The parking that is meant, so that a decision that comes late is not taken for the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub park: Option<u32>,
+    pub park: Option<u64>,
     /// The API key's id of who decided, when it came through the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
@@ -205,8 +215,8 @@ pub struct Decision {
 /// What a run says of its parking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
-    /// Counts the parkings of one run, from 1.
-    pub number: u32,
+    /// Names the parking among all of the operation, also those of other runs: when it began, in milliseconds since 1970.
+    pub number: u64,
     pub kind: OperationKind,
     /// The step that could not go on; for an undo, the step that it undoes.
     pub step: String,
@@ -229,11 +239,16 @@ impl Parked {
             return Err(Failure::new(Code::VerbNotAllowed, message));
         }
         let reason = instruction.reason.as_deref().unwrap_or_default();
-        if reason.chars().count() > LONGEST_REASON {
-            return Err(Failure::new(Code::InvalidArgument, format!("a reason has at most {LONGEST_REASON} characters")));
+        let unprintable = |text: &str| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+        if reason.chars().count() > LONGEST_REASON || unprintable(reason) {
+            let message = format!("a reason has at most {LONGEST_REASON} printable characters");
+            return Err(Failure::new(Code::InvalidArgument, message));
+        }
+        if instruction.actor.as_deref().is_some_and(|actor| actor.len() > LONGEST_ACTOR || unprintable(actor)) {
+            return Err(Failure::new(Code::InvalidArgument, "actor is no id of an API key: leave it out"));
         }
         match (verb, &instruction.correction) {
-            (Verb::Retry, Some(correction)) => correction.check(self.kind),
+            (Verb::Retry, Some(correction)) => correction.check(self.kind, &self.step),
             (Verb::Retry, None) => Ok(()),
             (_, Some(_)) => Err(Failure::new(Code::InvalidArgument, format!("{verb} takes no correction: retry does"))),
             (_, None) if reason.trim().is_empty() => Err(Failure::new(Code::InvalidArgument, format!("{verb} needs a reason"))),
@@ -273,6 +288,9 @@ mod tests {
     #[test]
     fn a_correction_is_held_to_what_its_operation_has() {
         let export = parked(OperationKind::ExportDataset, Stage::BeforePivot);
+        let later = Parked { step: "extract_pages".to_owned(), ..export.clone() };
+        assert_eq!(code(&later, Verb::Retry, r#"{"correction":{"fields":["Id"]}}"#), Err(Code::InvalidArgument));
+        assert_eq!(code(&export, Verb::Abandon, r#"{"reason":"a\u0000"}"#), Err(Code::InvalidArgument));
         for wrong in [r"{}", r#"{"fields":[]}"#, r#"{"fields":["Id; DROP"]}"#, r#"{"write_back":false}"#] {
             let instruction = format!(r#"{{"correction":{wrong}}}"#);
             assert_eq!(code(&export, Verb::Retry, &instruction), Err(Code::InvalidArgument), "{wrong}");

@@ -18,7 +18,7 @@ use leadline_store::{
     Store, consents,
     operations::{self, Operation},
 };
-use leadline_worker::WorkerConfig;
+use leadline_worker::{Slots, WorkerConfig};
 use leadline_workflows::Limits;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -143,6 +143,8 @@ impl Scenario {
         WorkerConfig {
             queue: self.queue.clone(),
             limits: self.limits,
+            // A second one, since an attempt that is held keeps its own.
+            slots: Slots { compute: 2, ..Slots::default() },
             sticky_timeout: Duration::from_secs(1),
             drain: Duration::from_millis(200),
             ..WorkerConfig::new(connection(&self.ground.temporal), "default", data_converter(&self.keyring))

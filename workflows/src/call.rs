@@ -88,11 +88,14 @@ pub(crate) struct Caller<W> {
     pub(crate) ctx: WorkflowContext<W>,
     pub(crate) operation: OperationRef,
     pub(crate) limits: Limits,
+    /// Whether a cancel of the run reaches its steps before the pivot.
+    pub(crate) heeds_cancel: bool,
 }
 
 impl<W> Clone for Caller<W> {
     fn clone(&self) -> Self {
-        Self { ctx: self.ctx.clone(), operation: self.operation.clone(), limits: self.limits }
+        let Self { ctx, operation, limits, heeds_cancel } = self;
+        Self { ctx: ctx.clone(), operation: operation.clone(), limits: *limits, heeds_cancel: *heeds_cancel }
     }
 }
 
@@ -113,7 +116,7 @@ impl<W> Caller<W> {
     where
         A: ActivityDefinition<Input = StepInput<P>>,
     {
-        let cancel = role.cancel();
+        let cancel = self.cancel_of(role);
         let input = StepInput { operation: self.operation.clone(), step: step.to_owned(), epoch: FIRST_EPOCH, params };
         let outcome = self.ctx.execute_activity(activity.clone(), input, self.options(lane, role)).await;
         match outcome {
@@ -126,6 +129,10 @@ impl<W> Caller<W> {
             Err(_) if cancel == Cancel::Reaches && self.cancel_requested() => Err(Stop::Cancelled),
             Err(error) => Err(failure_of(step, &error).map_or(Stop::Cancelled, Stop::Failed)),
         }
+    }
+
+    fn cancel_of(&self, role: Role) -> Cancel {
+        if self.heeds_cancel { role.cancel() } else { Cancel::Detached }
     }
 
     /// Waits by a durable timer; `false` when a cancel cut the wait short.
@@ -152,7 +159,7 @@ impl<W> Caller<W> {
         .heartbeat_timeout(self.limits.heartbeat)
         // With the default, an undo could overlap a body that is still running.
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
-        .maybe_cancellation_token(detached(role.cancel()))
+        .maybe_cancellation_token(detached(self.cancel_of(role)))
         .maybe_summary(role.summary().map(str::to_owned))
         .retry_policy(retry)
         .priority(Priority::builder().fairness_key(self.operation.tenant.as_str()).build())

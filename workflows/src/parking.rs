@@ -4,7 +4,7 @@
 //! Temporal UI in. A validator turns down what the parking does not allow, with the code at the start of its message, and leaves no
 //! trace in the history; what it lets through is lying on the run's [`Desk`] when the run wakes.
 
-use std::error::Error;
+use std::{error::Error, time::SystemTime};
 
 use futures::{
     FutureExt as _,
@@ -74,9 +74,8 @@ impl<W: SagaWorkflow> Saga<W> {
         why: &Failure,
         deadline: std::time::Duration,
     ) -> Resolution {
-        self.parkings += 1;
         let kind = self.operation().kind;
-        let parked = Parked { number: self.parkings, kind, step: step.to_owned(), verbs: stage.verbs(skippable) };
+        let parked = Parked { number: self.number_of_parking(), kind, step: step.to_owned(), verbs: stage.verbs(skippable) };
         let (cancel, at_deadline) = match stage {
             Stage::BeforePivot => (Cancel::Reaches, AtDeadline::Compensate),
             Stage::AfterPivot | Stage::Compensation => (Cancel::Detached, AtDeadline::Retry),
@@ -92,6 +91,14 @@ impl<W: SagaWorkflow> Saga<W> {
             self.tell(self.standing.clone(), None, Some(decision.clone())).await;
         }
         resolution
+    }
+
+    /// A count would begin anew in a run that was reset, and what was decided about one parking be taken for another.
+    fn number_of_parking(&mut self) -> u64 {
+        let now = self.caller.ctx.workflow_time().and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let millis = now.and_then(|now| u64::try_from(now.as_millis()).ok()).unwrap_or_default();
+        self.last_parking = millis.max(self.last_parking + 1);
+        self.last_parking
     }
 
     async fn decided(&self, cancel: Cancel, deadline: std::time::Duration) -> Resolution {

@@ -53,7 +53,7 @@ pub struct Saga<W> {
     /// The steps that the ledger has, when the run is there to unwind what an earlier one did.
     unwinds: Option<Vec<String>>,
     pub(crate) corrections: Vec<Correction>,
-    pub(crate) parkings: u32,
+    pub(crate) last_parking: u64,
     /// What was not undone, because a person said so.
     left_behind: Vec<String>,
     pub(crate) state: OperationState,
@@ -82,7 +82,10 @@ pub async fn run<W: SagaWorkflow, P>(
     let mut saga = Saga::new(ctx, limits, input.operation);
     match saga.begin().await {
         Ok(Beginning::Run) => {}
-        Ok(Beginning::Unwind { done }) => saga.unwinds = Some(done),
+        Ok(Beginning::Unwind { done }) => {
+            saga.caller.heeds_cancel = false;
+            saga.unwinds = Some(done);
+        }
         Ok(Beginning::Ended { state }) => return Ok(saga.already(state)),
         Err(failure) => return Err(report(&failure).into()),
     }
@@ -94,12 +97,12 @@ pub async fn run<W: SagaWorkflow, P>(
 impl<W: SagaWorkflow> Saga<W> {
     fn new(ctx: &WorkflowContext<W>, limits: Limits, operation: OperationRef) -> Self {
         Self {
-            caller: Caller { ctx: ctx.clone(), operation, limits },
+            caller: Caller { ctx: ctx.clone(), operation, limits, heeds_cancel: true },
             undos: Vec::new(),
             pivot_passed: false,
             unwinds: None,
             corrections: Vec::new(),
-            parkings: 0,
+            last_parking: 0,
             left_behind: Vec::new(),
             state: OperationState::Running,
             standing: None,
@@ -167,7 +170,8 @@ impl<W: SagaWorkflow> Saga<W> {
         P: Clone + Corrected,
     {
         loop {
-            self.may_begin(activity.name())?;
+            self.heed_cancel()?;
+            self.stay_within_the_ledger(activity.name())?;
             let params = self.corrected(params.clone());
             let stop = match self.caller.call(activity, activity.name(), params, lane, role).await {
                 Ok(output) => {
@@ -210,7 +214,9 @@ impl<W: SagaWorkflow> Saga<W> {
         P: Clone + Corrected,
     {
         let mut pause = self.caller.limits.first_round;
+        let mut failed: Option<Stop> = None;
         loop {
+            // Anew after each answer: a refusal settles it.
             let decided = self.persist(&Named::of(&OperationSteps::decide_pivot), activity.name(), ()).await;
             match decided {
                 Settlement::Refused => return Err(stop),
@@ -221,13 +227,14 @@ impl<W: SagaWorkflow> Saga<W> {
                     }
                 },
                 Settlement::Unknown => {
+                    if let Some(failed) = failed.take() {
+                        self.recover(Stage::AfterPivot, activity.name(), false, &failed, &mut pause).await;
+                    }
                     let params = self.corrected(params.clone());
                     let again = self.caller.call(activity, activity.name(), params, Lane::Light, Role::AfterPivot).await;
                     match again {
                         Ok(output) => return Ok(output),
-                        Err(failed) => {
-                            self.recover(Stage::AfterPivot, activity.name(), false, &failed, &mut pause).await;
-                        }
+                        Err(stop) => failed = Some(stop),
                     }
                 }
             }
@@ -289,12 +296,15 @@ impl<W: SagaWorkflow> Saga<W> {
         }
     }
 
-    /// Whether a step may begin, or begin again: not once a cancel is asked for, and not when the run is there to unwind and the run
-    /// before had not come so far.
-    pub(crate) fn may_begin(&self, step: &str) -> Result<(), Stop> {
-        if self.caller.cancel_requested() {
-            return Err(Stop::Cancelled);
-        }
+    /// # Errors
+    /// Once a cancel is asked for. A run that is there to unwind pays it no heed: it undoes in any case, unless the ledger has the pivot.
+    pub(crate) fn heed_cancel(&self) -> Result<(), Stop> {
+        if self.caller.heeds_cancel && self.caller.cancel_requested() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// When the run is there to unwind, and the run before had not finished the step. Its undo is registered by then: it may have begun.
+    fn stay_within_the_ledger(&self, step: &str) -> Result<(), Stop> {
         match &self.unwinds {
             Some(done) if !done.iter().any(|name| name == step) => Err(Stop::Failed(terminated())),
             _ => Ok(()),

@@ -113,7 +113,7 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self { step: Step { saga, activity, params, lane }, undo } = self;
         async move {
-            saga.may_begin(activity.name())?;
+            saga.heed_cancel()?;
             if let Some(undo) = undo {
                 saga.register(undo);
             }

@@ -100,7 +100,7 @@ async fn lock(locks: &mut TenantTx, operation: &OperationId, epoch: u32) -> Resu
 async fn others(search: &Search) -> Result<Others, Failure> {
     let mut others = Others::default();
     for kind in [OperationKind::ExportDataset, OperationKind::TrainModel] {
-        for state in [OperationState::Running, OperationState::Compensating] {
+        for state in [OperationState::Running, OperationState::Parked, OperationState::Compensating] {
             collect(search, kind, state, &mut others).await?;
         }
     }

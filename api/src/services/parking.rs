@@ -42,7 +42,7 @@ impl Facade {
         let call = Call::current()?;
         let id = operation_id(id)?;
         note_operation(id.as_str());
-        let decision = decision(verb, reason, correction)?;
+        let decision = decision(&call, verb, reason, correction)?;
         let found = self.operation_of(&call, &id).await?;
         let mut tx = self.store.tenant(&found.tenant).await?;
         let decided = operations::decide(&mut tx, &id, call.caller.key.as_str(), &decision, Utc::now()).await?;
@@ -119,7 +119,7 @@ impl Bulk {
         let limit = within(request.limit, DEFAULT_LIMIT, HIGHEST_LIMIT, "limit")?;
         Ok(Self {
             filter: ParkedFilter { tenant, kind, code },
-            decision: decision(verb, request.reason, None)?,
+            decision: decision(call, verb, request.reason, None)?,
             limit: limit.unsigned_abs(),
             per_second: within(request.per_second, DEFAULT_RATE, HIGHEST_RATE, "perSecond")?,
             dry_run: request.dry_run,
@@ -135,7 +135,11 @@ fn within(number: i32, default: i32, highest: i32, name: &str) -> Result<i32, Fa
     }
 }
 
-fn decision(verb: Verb, reason: String, correction: Option<Correction>) -> Result<Decision, Failure> {
+/// Only operators skip: what a skipped step or undo leaves behind is theirs to see to.
+fn decision(call: &Call, verb: Verb, reason: String, correction: Option<Correction>) -> Result<Decision, Failure> {
+    if verb == Verb::Skip {
+        call.caller.require_operator()?;
+    }
     short_text(&reason, LONGEST_REASON, "reason")?;
     if verb != Verb::Retry && reason.trim().is_empty() {
         return Err(invalid(format!("{verb} needs a reason")));

@@ -64,8 +64,9 @@ async fn a_decision_is_one_that_the_parking_allows_and_the_first_one_stands() {
         ("retry", json!({"reason": "x".repeat(501)}), (400, "INVALID_ARGUMENT")),
     ];
     for (verb, body, expected) in refused {
-        assert_eq!(decide(&caller, &id, verb, body.clone()).await.problem(), expected, "{verb} {body}");
+        assert_eq!(decide(&world.operator, &id, verb, body.clone()).await.problem(), expected, "{verb} {body}");
     }
+    assert_eq!(decide(&caller, &id, "skip", json!({"reason": "x"})).await.problem(), (403, "FORBIDDEN"));
     let still = caller.get(&format!("/v1/operations/{id}")).await.expect(200);
     assert_eq!(still, shown, "what is refused changes nothing");
 

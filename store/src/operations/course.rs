@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use leadline_domain::{Code, OperationId, OperationState, Verb, parking::AtDeadline};
+use leadline_domain::{
+    Code, OperationId, OperationState, Verb,
+    parking::{AtDeadline, Correction},
+};
 use serde_json::{Value as Json, json};
 
 use super::{Operation, Progress, columns, get, not_found};
@@ -28,7 +31,7 @@ pub struct CourseUpdate {
 /// A parking that begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewParking {
-    pub number: u32,
+    pub number: u64,
     pub verbs: Vec<Verb>,
     pub deadline: Duration,
     pub at_deadline: AtDeadline,
@@ -82,7 +85,7 @@ pub async fn update_state(tx: &mut impl Transact, id: &OperationId, update: &Cou
                                parked_at = CASE WHEN $7::bigint IS NULL THEN NULL ELSE now() END,
                                park_deadline = now() + make_interval(secs => $9),
                                decision = NULL, decision_due_at = NULL, decision_delivered_at = NULL
-         WHERE operation_id = $1 AND sequence <= $2 AND ended_at IS NULL",
+         WHERE operation_id = $1 AND sequence < $2 AND ended_at IS NULL",
     )
     .bind(id.as_str())
     .bind(update.sequence)
@@ -90,13 +93,38 @@ pub async fn update_state(tx: &mut impl Transact, id: &OperationId, update: &Cou
     .bind(&update.step)
     .bind(update.code.map(Code::as_str))
     .bind(&update.message)
-    .bind(parking.map(|parking| i64::from(parking.number)))
+    .bind(parking.map(|parking| i64::try_from(parking.number).unwrap_or(i64::MAX)))
     .bind(verbs)
     .bind(parking.map(|parking| parking.deadline.as_secs_f64()))
     .bind(parking.map(|parking| parking.at_deadline.as_str()))
     .execute(tx.connection())
     .await?;
     Ok(updated.rows_affected() > 0)
+}
+
+/// Notes that a step is being tried by this run, where the row still has the parking of a run that was reset meanwhile.
+pub async fn leave_parking(tx: &mut impl Transact, id: &OperationId, run_id: &str, sequence: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE operations SET state = 'running', sequence = $3, run_id = $2, code = NULL, message = NULL, parked_at = NULL,
+                               park_deadline = NULL, at_deadline = NULL, verbs = '{}', decision = NULL, decision_due_at = NULL
+         WHERE operation_id = $1 AND state = 'parked' AND sequence < $3",
+    )
+    .bind(id.as_str())
+    .bind(run_id)
+    .bind(sequence)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Keeps a correction with what the operation was started with, so that every later run has it.
+pub async fn correct(tx: &mut impl Transact, id: &OperationId, correction: &Correction) -> Result<()> {
+    sqlx::query("UPDATE operations SET params = params || $2 WHERE operation_id = $1")
+        .bind(id.as_str())
+        .bind(sqlx::types::Json(correction))
+        .execute(tx.connection())
+        .await?;
+    Ok(())
 }
 
 /// Shows how far `step` is, until the operation ends. For eyes only: nothing is resumed from it.

@@ -10,12 +10,13 @@ mod requests;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, NewParking, begin_undo, close, note_late_cancel, pass_pivot, progress, record_run, record_start,
-    update_state,
+    Closing, CourseUpdate, NewParking, begin_undo, close, correct, leave_parking, note_late_cancel, pass_pivot, progress,
+    record_run, record_start, update_state,
 };
 pub use reconciling::{found_terminated, reconciled, unreconciled};
 pub use requests::{
-    ParkedFilter, decide, parked, record_cancel, record_decision, request_cancel, undelivered, undelivered_decisions,
+    ParkedFilter, decide, parked, put_off_decision, record_cancel, record_decision, request_cancel, undelivered,
+    undelivered_decisions, withdraw_decision,
 };
 
 use chrono::{DateTime, Utc};
@@ -61,6 +62,8 @@ pub struct Operation {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// While it is parked.
     pub parking: Option<Parking>,
+    /// Its effect has been seen: it ends as succeeded.
+    pub pivot_passed: bool,
     /// Its run was found terminated, and the next one unwinds.
     pub terminated_at: Option<DateTime<Utc>>,
     /// Its workflow task keeps failing, since then.
@@ -78,7 +81,7 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parking {
     /// Counts the parkings of the operation's run.
-    pub number: u32,
+    pub number: u64,
     pub since: DateTime<Utc>,
     pub deadline: DateTime<Utc>,
     pub at_deadline: AtDeadline,
@@ -94,7 +97,7 @@ impl Parking {
             |index: &str, source: sqlx::error::BoxDynError| sqlx::Error::ColumnDecode { index: index.to_owned(), source };
         let verbs: Vec<String> = row.try_get("verbs")?;
         Ok(Some(Self {
-            number: u32::try_from(row.try_get::<i64, _>("park")?).map_err(|e| undecodable("park", e.into()))?,
+            number: u64::try_from(row.try_get::<i64, _>("park")?).map_err(|e| undecodable("park", e.into()))?,
             since,
             deadline: row.try_get("park_deadline")?,
             at_deadline: parsed(row, "at_deadline")?,
@@ -135,6 +138,7 @@ impl FromRow<'_, PgRow> for Operation {
             message: row.try_get("message")?,
             cancel_requested_at: row.try_get("cancel_requested_at")?,
             parking: Parking::read(row)?,
+            pivot_passed: row.try_get("pivot_passed")?,
             terminated_at: row.try_get("terminated_at")?,
             stuck_since: row.try_get("stuck_since")?,
             requested_by: row.try_get("requested_by")?,
@@ -151,7 +155,7 @@ impl FromRow<'_, PgRow> for Operation {
 macro_rules! columns {
     () => {
         "operation_id, tenant_id, kind, state, sequence, params, result, step, progress, code, message, cancel_requested_at, \
-         park, parked_at, park_deadline, at_deadline, verbs, decision, terminated_at, stuck_since, requested_by, consent_version, \
+         park, parked_at, park_deadline, at_deadline, verbs, decision, pivot_passed_at IS NOT NULL AS pivot_passed, terminated_at, stuck_since, requested_by, consent_version, \
          workflow_id, run_id, created_at, started_at, ended_at"
     };
 }

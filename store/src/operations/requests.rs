@@ -62,7 +62,7 @@ pub async fn decide(
             .fetch_optional(tx.connection())
             .await?;
     let operation = found.ok_or_else(|| not_found(id))?;
-    let parked = undecided(&operation)?;
+    let parked = undecided(&operation, due)?;
     let instruction = Instruction { park: Some(parked.number), actor: Some(actor.to_owned()), ..decision.instruction.clone() };
     parked.check(decision.verb, &decision.instruction).map_err(|failure| StoreError::refused(failure.code, failure.message))?;
     let entry = AuditEntry {
@@ -113,7 +113,7 @@ pub async fn parked(tx: &mut impl Transact, filter: &ParkedFilter, limit: u32) -
     Ok(rows)
 }
 
-fn undecided(operation: &Operation) -> Result<Parked> {
+fn undecided(operation: &Operation, due: DateTime<Utc>) -> Result<Parked> {
     if operation.state.is_ended() {
         return Err(has_ended(operation));
     }
@@ -123,6 +123,9 @@ fn undecided(operation: &Operation) -> Result<Parked> {
     };
     if let Some(decision) = &parking.decision {
         return Err(not_parked(format!("somebody else has decided to {} operation {} already", decision.verb, operation.id)));
+    }
+    if due >= parking.deadline {
+        return Err(not_parked(format!("the parking of operation {} ends before the decision would reach it", operation.id)));
     }
     debug_assert!(operation.state == OperationState::Parked, "a check of the table");
     Ok(parking.parked(operation))
@@ -141,13 +144,45 @@ pub async fn record_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<(
     Ok(())
 }
 
-/// Records that the workflow has the decision about its parking of that number, or will never take it.
-pub async fn record_decision(tx: &mut impl Transact, id: &OperationId, park: u32) -> Result<()> {
+/// Takes a decision away that the run did not take: if the parking still stands, somebody can decide anew.
+pub async fn withdraw_decision(tx: &mut impl Transact, operation: &Operation, decision: &Decision, why: &str) -> Result<()> {
+    let withdrawn = sqlx::query(
+        "UPDATE operations SET decision = NULL, decision_due_at = NULL, decision_delivered_at = NULL
+         WHERE operation_id = $1 AND decision = $2",
+    )
+    .bind(operation.id.as_str())
+    .bind(sqlx::types::Json(decision))
+    .execute(tx.connection())
+    .await?;
+    if withdrawn.rows_affected() > 0 {
+        let entry = AuditEntry {
+            tenant: &operation.tenant,
+            operation: Some(&operation.id),
+            actor: "sweeper",
+            action: "operation.decision_refused",
+            detail: json!({ "verb": decision.verb, "by": decision.instruction.actor, "why": why }),
+        };
+        audit::append(tx, &entry).await?;
+    }
+    Ok(())
+}
+
+/// Puts a decision that could not be delivered behind the others that are due.
+pub async fn put_off_decision(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    sqlx::query("UPDATE operations SET decision_due_at = now() WHERE operation_id = $1 AND decision IS NOT NULL")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Records that the workflow has the decision about its parking of that number.
+pub async fn record_decision(tx: &mut impl Transact, id: &OperationId, park: u64) -> Result<()> {
     sqlx::query(
         "UPDATE operations SET decision_delivered_at = now() WHERE operation_id = $1 AND park = $2 AND decision IS NOT NULL",
     )
     .bind(id.as_str())
-    .bind(i64::from(park))
+    .bind(i64::try_from(park).unwrap_or(i64::MAX))
     .execute(tx.connection())
     .await?;
     Ok(())

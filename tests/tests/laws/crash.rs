@@ -2,6 +2,7 @@
 //! result; a new worker finishes the run.
 
 use std::{
+    os::unix::process::ExitStatusExt as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -64,8 +65,12 @@ async fn until_started(scenario: &Scenario, kind: OperationKind, id: &OperationI
 
 async fn until_dead(victim: &mut CrashingWorker, activity: &str) {
     let began = Instant::now();
-    while victim.died().is_none() {
+    let status = loop {
+        if let Some(status) = victim.died() {
+            break status;
+        }
         assert!(began.elapsed() < WITHIN, "it never dies after {activity}");
         tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    };
+    assert_eq!(status.signal(), Some(nix::libc::SIGABRT), "it dies by its own hand after {activity}");
 }

@@ -41,6 +41,8 @@ const LAWS: [(&str, Law); 10] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_saga_keeps_every_law() {
+    assert!(LAWS.iter().any(|(name, _)| chosen("LAW", name)), "LAW names no law");
+    assert!(OperationKind::ALL.iter().any(|kind| chosen("SAGA", kind.as_str())), "SAGA names no saga");
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut sagas = JoinSet::new();
     // `LAW=zombie SAGA=export cargo test ... --test laws` tries one.
@@ -49,6 +51,7 @@ async fn every_saga_keeps_every_law() {
     }
     let broken = sagas.join_all().await.concat();
     say(&format!("law 10 replay           {:>31} histories and prefixes", laws::REPLAYED.load(Ordering::Relaxed)));
+    assert!(laws::REPLAYED.load(Ordering::Relaxed) > 0, "law 10 has replayed something");
     assert!(broken.is_empty(), "{} laws broken:\n{}", broken.len(), broken.join("\n\n"));
 }
 

@@ -25,20 +25,20 @@ async fn a_parked_export_says_what_it_waits_for_and_goes_on_with_a_corrected_inp
     let id = scenario.export("Lead").await;
     let parked = scenario.parked(&id, Code::SalesforceAccessDenied).await;
     let parking = parked.parking.expect("a parked operation says so");
-    assert_eq!((parking.number, parking.verbs), (1, vec![Verb::Retry, Verb::Abandon]));
+    assert_eq!(parking.verbs, [Verb::Retry, Verb::Abandon]);
     assert!(parking.deadline > parking.since + chrono::TimeDelta::days(6));
     assert_eq!(parked.step.as_deref(), Some("start_bulk_job"));
     assert_eq!(scenario.shown(EXPORT, &id).await, json!(["parked", "SALESFORCE_ACCESS_DENIED"]));
 
     let decide = async |verb, instruction| scenario.decide(EXPORT, &id, verb, instruction).await.unwrap_err();
     let rejected = decide(Verb::Skip, json!({ "reason": "why not" })).await;
-    assert!(rejected.starts_with("VERB_NOT_ALLOWED: "), "{rejected}");
+    assert!(rejected.starts_with("VERB_NOT_ALLOWED"), "{rejected}");
     let rejected = decide(Verb::Abandon, json!({})).await;
-    assert!(rejected.starts_with("INVALID_ARGUMENT: "), "{rejected}");
+    assert!(rejected.starts_with("INVALID_ARGUMENT"), "{rejected}");
     let rejected = decide(Verb::Retry, json!({ "correction": { "fields": [] } })).await;
-    assert!(rejected.starts_with("INVALID_ARGUMENT: "), "{rejected}");
-    let rejected = decide(Verb::Retry, json!({ "park": 2 })).await;
-    assert!(rejected.starts_with("OPERATION_NOT_PARKED: "), "{rejected}");
+    assert!(rejected.starts_with("INVALID_ARGUMENT"), "{rejected}");
+    let rejected = decide(Verb::Retry, json!({ "park": parking.number + 1 })).await;
+    assert!(rejected.starts_with("OPERATION_NOT_PARKED"), "{rejected}");
     decide(Verb::Retry, json!({ "no such thing": 1 })).await;
     assert_eq!(scenario.operation(&id).await.state, OperationState::Parked, "what is rejected changes nothing");
 
@@ -133,8 +133,7 @@ async fn after_the_pivot_a_run_parks_until_its_step_succeeds_or_is_skipped() {
     assert_eq!(parked.parking.unwrap().verbs, [Verb::Retry], "current state cannot be gone without");
     scenario.cancel(EXPORT, &id).await;
     scenario.decide(EXPORT, &id, Verb::Retry, json!({})).await.unwrap();
-    let parked = scenario.until(&id, "parked again", |row| row.code == Some(Code::SalesforceAccessDenied)).await;
-    assert_eq!(parked.parking.unwrap().number, 2);
+    scenario.until(&id, "parked again", |row| row.code == Some(Code::SalesforceAccessDenied)).await;
     scenario.decide(EXPORT, &id, Verb::Skip, json!({ "reason": "the org deletes it itself" })).await.unwrap();
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
