@@ -25,10 +25,7 @@ use temporalio_macros::activity_definitions;
 use temporalio_sdk::activities::ActivityError;
 
 use crate::{
-    envelope::StepInput,
-    lane::Lane,
-    parking::{SagaWorkflow, saga_workflow},
-    saga::{Forward, Saga},
+    envelope::StepInput, forward::Forward, lane::Lane, parking::SagaWorkflow, saga::Saga, saga_workflow::saga_workflow,
     stop::Stop,
 };
 

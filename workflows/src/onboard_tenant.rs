@@ -19,12 +19,7 @@ use serde_json::{Value as Json, json};
 use temporalio_macros::activity_definitions;
 use temporalio_sdk::activities::ActivityError;
 
-use crate::{
-    envelope::StepInput,
-    parking::{SagaWorkflow, saga_workflow},
-    saga::Saga,
-    stop::Stop,
-};
+use crate::{envelope::StepInput, parking::SagaWorkflow, saga::Saga, saga_workflow::saga_workflow, stop::Stop};
 
 /// What the org said of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

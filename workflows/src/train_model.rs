@@ -31,8 +31,9 @@ use crate::{
     envelope::StepInput,
     export_dataset::{self, ExportSteps},
     lane::Lane,
-    parking::{SagaWorkflow, saga_workflow},
+    parking::SagaWorkflow,
     saga::Saga,
+    saga_workflow::saga_workflow,
     stop::Stop,
 };
 

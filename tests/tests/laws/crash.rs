@@ -13,7 +13,7 @@ use leadline_tests::{crashing::CrashingWorker, scenario::Scenario};
 use temporalio_client::UntypedWorkflow;
 use temporalio_common::protos::temporal::api::enums::v1::PendingActivityState;
 
-use crate::laws::{Happy, Worlds};
+use crate::{laws::Happy, run::Worlds};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

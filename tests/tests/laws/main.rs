@@ -7,6 +7,7 @@ mod case;
 mod crash;
 mod history;
 mod laws;
+mod run;
 mod slate;
 
 use std::{
@@ -50,9 +51,9 @@ async fn every_saga_keeps_every_law() {
         sagas.spawn(laws_of(kind, Arc::clone(&turns)));
     }
     let broken = sagas.join_all().await.concat();
-    say(&format!("law 10 replay           {:>31} histories and prefixes", laws::REPLAYED.load(Ordering::Relaxed)));
+    say(&format!("law 10 replay           {:>31} histories and prefixes", run::REPLAYED.load(Ordering::Relaxed)));
     assert!(broken.is_empty(), "{} laws broken:\n{}", broken.len(), broken.join("\n\n"));
-    assert!(laws::REPLAYED.load(Ordering::Relaxed) > 0, "law 10 has replayed something");
+    assert!(run::REPLAYED.load(Ordering::Relaxed) > 0, "law 10 has replayed something");
 }
 
 /// Puts one saga through the laws; answers what went wrong.

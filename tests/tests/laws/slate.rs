@@ -11,8 +11,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 /// The operation's own record, its ledger and the audit log are what a run is meant to leave; calls that were made stay counted.
 const OWN_RECORD: [&str; 6] = ["operations", "step_ledger", "audit_log", "idempotency_keys", "api_budgets", "api_reservations"];
-/// Of these the operation's own row stays, with how it ended.
-const OWN_ROW: [&str; 2] = ["models", "predictions"];
+/// Of these the operation's own row stays, with how it ended; what it must not have then.
+const OWN_ROW: [(&str, &str); 2] = [
+    ("models", "artifact_key IS NOT NULL OR artifact_digest IS NOT NULL"),
+    ("predictions", "score IS NOT NULL OR model_id IS NOT NULL OR callback_delivered_at IS NOT NULL"),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slate {
@@ -76,6 +79,16 @@ impl Slate {
     }
 }
 
+/// Nothing of what was undone is left in the operation's own row.
+pub async fn assert_own_row_is_empty(scenario: &Scenario, id: &OperationId, what: &str) {
+    let mut owner = PgConnection::connect(&scenario.ground.owner_url).await.expect("the database lets its owner in");
+    for (table, left) in OWN_ROW {
+        let count = AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE operation_id = $1 AND ({left})"));
+        let count: i64 = sqlx::query_scalar(count).bind(id.as_str()).fetch_one(&mut owner).await.expect("a table reads");
+        assert_eq!(count, 0, "{what}: its own row in {table} is empty");
+    }
+}
+
 /// A receiver may see a callback twice, when its answer was lost, and tells by the ids in its body.
 async fn callbacks(scenario: &Scenario) -> Vec<String> {
     let received = scenario.callbacks().await;
@@ -111,7 +124,7 @@ async fn rows(owner_url: &str, tenant: &TenantId, own: Option<&OperationId>) -> 
     let own = own.map_or("nothing", |id| id.as_str().trim_start_matches("op_"));
     let mut found = BTreeMap::new();
     for table in tables.iter().filter(|table| !OWN_RECORD.contains(&table.as_str())) {
-        let except = if OWN_ROW.contains(&table.as_str()) { own } else { "nothing" };
+        let except = if OWN_ROW.iter().any(|(own_row, _)| own_row == table) { own } else { "nothing" };
         let digest = AssertSqlSafe(format!(
             "SELECT count(*), coalesce(md5(string_agg(md5(r::text), '' ORDER BY md5(r::text))), '') FROM {table} r
              WHERE tenant_id = $1 AND position($2 in r::text) = 0"
