@@ -154,9 +154,13 @@ mod tests {
         let converter = data_converter(&Keyring::generate().unwrap());
         let payload = converter.to_payload(&context(), &7u32).await.unwrap();
         assert_eq!(payload.metadata[SCOPE], b"platform");
-        let odd = Payload { metadata: HashMap::from([(STAMP.to_owned(), b"no tenant".to_vec())]), ..Payload::default() };
+        let odd = HashMap::from([(STAMP.to_owned(), b"no tenant".to_vec())]);
+        let odd = Payload { metadata: odd, data: b"7".to_vec(), ..Payload::default() };
         let sealed = converter.codec().encode(&context(), vec![odd]).await.unwrap();
         assert_eq!(sealed[0].metadata[SCOPE], b"platform");
+        let nothing = converter.to_payload(&context(), &()).await.unwrap();
+        assert!(!nothing.metadata.contains_key(SCOPE), "what says nothing is readable without the keys");
+        converter.from_payload::<()>(&context(), nothing).await.unwrap();
 
         let typed = Payload {
             metadata: HashMap::from([("encoding".to_owned(), b"json/plain".to_vec())]),

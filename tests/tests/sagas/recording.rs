@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use futures::TryStreamExt as _;
+use leadline_codec::data_converter;
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState};
 use leadline_lake::Prefix;
 use leadline_store::records;
 use leadline_tests::scenario::Scenario;
 use serde_json::json;
 use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions};
-use temporalio_common::protos::temporal::api::history::v1::History;
+use temporalio_common::{
+    data_converters::SerializationContextData, payload_visitor::decode_payloads, protos::temporal::api::history::v1::History,
+};
 
 use crate::golden;
 
@@ -147,5 +150,9 @@ async fn record(scenario: &Scenario, kind: OperationKind, id: &OperationId, cour
     assert!(statuses.contains(status.as_str()), "{course} is {status}");
     let handle = scenario.temporal.get_workflow_handle::<UntypedWorkflow>(scenario.reference(kind, id).workflow_id());
     let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).try_collect().await.expect("the run has a history");
-    golden::write(kind, course, History { events });
+    let mut history = History { events };
+    // A golden history outlives the keys of the suite that recorded it.
+    let converter = data_converter(&scenario.keyring);
+    decode_payloads(&mut history, converter.codec(), &SerializationContextData::None).await.expect("the keyring opens it");
+    golden::write(kind, course, history);
 }

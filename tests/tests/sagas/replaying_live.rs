@@ -129,13 +129,18 @@ struct Said {
 
 impl Said {
     fn by(scenario: &Scenario, arguments: &[&str]) -> Self {
-        Self::at(&scenario.ground.temporal, arguments)
+        Self::run(&scenario.ground.temporal, Some(&scenario.ground.keyring_file), arguments)
     }
 
     fn at(temporal: &str, arguments: &[&str]) -> Self {
+        Self::run(temporal, None, arguments)
+    }
+
+    fn run(temporal: &str, keyring: Option<&Path>, arguments: &[&str]) -> Self {
         let nowhere = Path::new("/nonexistent");
         let Output { status, stdout, stderr } = Command::new(tools::leadline())
             .args(arguments)
+            .envs(keyring.map(|file| ("LEADLINE_KEYRING", file)))
             .env("TEMPORAL_ADDRESS", temporal)
             .env("LEADLINE_STATE_DIR", nowhere)
             .env_remove("RUST_LOG")
