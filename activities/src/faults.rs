@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use leadline_domain::{Failure, OperationId};
+use leadline_domain::Failure;
 use serde::{Deserialize, Serialize};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -31,8 +31,6 @@ pub enum FaultKind {
 pub struct Fault {
     /// The activity's name.
     pub activity: String,
-    /// Of one operation only, or of all.
-    pub operation: Option<OperationId>,
     pub kind: FaultKind,
     /// How many attempts it meets.
     pub times: u32,
@@ -70,12 +68,9 @@ impl Faults {
     }
 
     /// What goes wrong at this attempt.
-    pub(crate) fn take(&self, activity: &str, operation: Option<&OperationId>) -> Option<FaultKind> {
+    pub(crate) fn take(&self, activity: &str) -> Option<FaultKind> {
         let mut plan = self.lock();
-        let concerns = |fault: &&mut Fault| {
-            fault.times > 0 && fault.activity == activity && (fault.operation.is_none() || fault.operation.as_ref() == operation)
-        };
-        let fault = plan.faults.iter_mut().find(concerns)?;
+        let fault = plan.faults.iter_mut().find(|fault| fault.times > 0 && fault.activity == activity)?;
         fault.times -= 1;
         let kind = fault.kind.clone();
         plan.met += 1;
@@ -87,13 +82,17 @@ impl Faults {
         Arc::strong_count(&self.lock().held) - 1
     }
 
-    /// Waits until no fault holds this activity any more. Until what is returned is dropped, the attempt counts as held.
-    pub(crate) async fn released(&self, activity: &str) -> Held {
+    /// Holds an attempt whose fault says so, until no fault holds its activity any more. Until what is returned is dropped, the
+    /// attempt counts as held.
+    pub(crate) async fn hold(&self, fault: Option<&FaultKind>, activity: &str) -> Option<Held> {
+        if fault != Some(&FaultKind::Hold) {
+            return None;
+        }
         let held = Held(Arc::clone(&self.lock().held));
         while self.lock().faults.iter().any(|fault| fault.activity == activity && fault.kind == FaultKind::Hold) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        held
+        Some(held)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Plan> {

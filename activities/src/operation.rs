@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use leadline_domain::{Code, Failure, OperationRef, OperationState, parking::Decision};
+use leadline_domain::{Code, Failure, OperationState, parking::Decision};
 use leadline_store::{
     TenantTx,
     audit::{self, AuditEntry},
@@ -34,23 +34,23 @@ impl OperationActivities {
     ) -> Result<Beginning, ActivityError> {
         let run = ctx.info().workflow_run_id.clone().unwrap_or_default();
         let sequence = sequence(&ctx);
-        self.keep(&ctx, &input.operation, || begin(&self.0, &input, &run, sequence)).await
+        self.keep(&ctx, || begin(&self.0, &input, &run, sequence)).await
     }
 
     #[activity(definition = RecordState)]
     pub async fn record_state(self: Arc<Self>, ctx: ActivityContext, input: StepInput<StateChange>) -> Result<(), ActivityError> {
         let sequence = sequence(&ctx);
-        self.keep(&ctx, &input.operation, || record(&self.0, &input, sequence)).await
+        self.keep(&ctx, || record(&self.0, &input, sequence)).await
     }
 
     #[activity(definition = CloseOperation)]
     pub async fn close_operation(self: Arc<Self>, ctx: ActivityContext, input: StepInput<Ending>) -> Result<(), ActivityError> {
-        self.keep(&ctx, &input.operation, || close(&self.0, &input)).await
+        self.keep(&ctx, || close(&self.0, &input)).await
     }
 
     #[activity(definition = DecidePivot)]
     pub async fn decide_pivot(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<Settlement, ActivityError> {
-        self.keep(&ctx, &input.operation, || decide(&self.0, &input)).await
+        self.keep(&ctx, || decide(&self.0, &input)).await
     }
 }
 
@@ -58,21 +58,17 @@ impl OperationActivities {
     async fn keep<R: Send, F: Future<Output = Result<R, Failure>> + Send>(
         &self,
         ctx: &ActivityContext,
-        operation: &OperationRef,
         body: impl Fn() -> F,
     ) -> Result<R, ActivityError> {
         let step = &ctx.info().activity_type;
-        let work = |fault| {
+        let work = |fault: Option<FaultKind>| {
             let body = body();
             async move {
-                let _held = match fault {
-                    Some(FaultKind::Hold) => Some(self.0.config.faults.released(step).await),
-                    _ => None,
-                };
+                let _held = self.0.config.faults.hold(fault.as_ref(), step).await;
                 body.await
             }
         };
-        self.0.supervise(ctx, &Pulse::new(), operation, work).await
+        self.0.supervise(ctx, &Pulse::new(), work).await
     }
 }
 
@@ -115,7 +111,10 @@ async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i
     let step = parking.as_ref().map(|parking| parking.parked.step.clone());
     let update = CourseUpdate { sequence, state, step, code, message, parking: parking.map(new_parking) };
     let mut tx = services.store.tenant(&input.operation.tenant).await?;
-    let written = operations::get(&mut tx, id).await?.parking.and_then(|parking| parking.decision);
+    let written = match &decision {
+        Some(_) => operations::get(&mut tx, id).await?.parking.and_then(|parking| parking.decision),
+        None => None,
+    };
     let applied = operations::update_state(&mut tx, id, &update).await?;
     if let Some(decision) = decision.filter(|_| applied) {
         if let Some(correction) = &decision.instruction.correction {

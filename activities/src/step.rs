@@ -28,7 +28,7 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, TryFutureExt as _};
-use leadline_domain::{Code, Failure, OperationRef, TenantId};
+use leadline_domain::{Code, Failure, TenantId};
 use leadline_store::{
     ledger::{self, StepKey, StepStart},
     operations,
@@ -66,7 +66,6 @@ impl Services {
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let operation = input.operation.clone();
         let run = (ctx.info().workflow_run_id.clone().unwrap_or_default(), sequence(&ctx));
         let work = |fault: Option<FaultKind>| {
             let (input, pulse, body, run) = (input.clone(), Arc::clone(&pulse), &body, &run);
@@ -75,7 +74,7 @@ impl Services {
                 self.attempt(input, run, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
             }
         };
-        let result = self.supervise(&ctx, &pulse, &operation, work).await?;
+        let result = self.supervise(&ctx, &pulse, work).await?;
         serde_json::from_value(result).map_err(|e| {
             // Never the value: only what serde says about its shape.
             let found = format!("the recorded result does not parse ({:?} error)", e.classify());
@@ -123,7 +122,6 @@ impl Services {
         F: Future<Output = Result<(), Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let operation = input.operation.clone();
         let work = |fault: Option<FaultKind>| {
             let (input, body) = (input.clone(), &body);
             async move {
@@ -143,7 +141,7 @@ impl Services {
                 Ok(tx.commit().await?)
             }
         };
-        self.supervise(&ctx, &pulse, &operation, work).await
+        self.supervise(&ctx, &pulse, work).await
     }
 
     /// Closes the step's epoch; `None` when it is undone already.
@@ -196,10 +194,7 @@ impl Services {
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);
         let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };
-        let _held = match &fault {
-            Some(FaultKind::Hold) => Some(self.config.faults.released(&attempt.key.step).await),
-            _ => None,
-        };
+        let _held = self.config.faults.hold(fault.as_ref(), &attempt.key.step).await;
         if fault == Some(FaultKind::Repeat) {
             drop(Box::pin(body(attempt.clone(), input.params.clone())).await);
         }
@@ -224,7 +219,6 @@ impl Services {
         &self,
         ctx: &ActivityContext,
         pulse: &Pulse,
-        operation: &OperationRef,
         work: impl Fn(Option<FaultKind>) -> F,
     ) -> Result<R, ActivityError>
     where
@@ -234,7 +228,7 @@ impl Services {
         let info = ctx.info();
         let (step, workflow) = (info.activity_type.as_str(), info.workflow_id.as_deref().unwrap_or_default());
         let span = tracing::info_span!("step", otel.name = step, step, workflow, attempt = info.attempt);
-        let fault = self.config.faults.take(step, Some(&operation.operation));
+        let fault = self.config.faults.take(step);
         let held = fault == Some(FaultKind::Hold);
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
         // On the heap: a body's future is large, and a test build would move it over the stack several times.

@@ -53,14 +53,7 @@ impl Starter {
 
     /// Sends a decision that is written down, beside the caller.
     pub fn decide(&self, operation: &Operation) {
-        let (starter, operation) = (self.clone(), operation.clone());
-        let span = span_of(&operation);
-        let delivery = async move {
-            if let Err(failure) = starter.deliver_decision(&operation).await {
-                warn!(code = %failure.code, reason = failure.message, "left to the sweeper");
-            }
-        };
-        self.under_way.spawn(delivery.instrument(span));
+        self.beside(operation, |starter, operation| async move { starter.deliver_decision(&operation).await });
     }
 
     async fn deliver_decision(&self, operation: &Operation) -> Result<(), Failure> {
@@ -78,12 +71,19 @@ impl Starter {
         Ok(tx.commit().await?)
     }
 
-    /// What cannot be delivered now, the sweeper delivers.
     fn deliver_beside(&self, operation: &Operation) {
-        let (starter, operation) = (self.clone(), operation.clone());
-        let span = span_of(&operation);
+        self.beside(operation, |starter, operation| async move { starter.deliver(&operation).await });
+    }
+
+    /// What cannot be delivered now, the sweeper delivers.
+    fn beside<F>(&self, operation: &Operation, deliver: impl FnOnce(Self, Operation) -> F)
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let span = span_of(operation);
+        let delivered = deliver(self.clone(), operation.clone());
         let delivery = async move {
-            if let Err(failure) = starter.deliver(&operation).await {
+            if let Err(failure) = delivered.await {
                 warn!(code = %failure.code, reason = failure.message, "left to the sweeper");
             }
         };

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The longest reason that is kept, in characters.
-pub const LONGEST_REASON: usize = 500;
+const LONGEST_REASON: usize = 500;
 const LONGEST_ACTOR: usize = 100;
 /// The steps up to which an export's fields count; then its job has been started with them.
 const FIELDS_COUNT_UP_TO: [&str; 2] = ["reserve_api_budget", "start_bulk_job"];
@@ -238,18 +238,28 @@ impl Parked {
             let message = format!("{verb} is not possible at step {}: {} is", self.step, allowed.join(" or "));
             return Err(Failure::new(Code::VerbNotAllowed, message));
         }
-        let reason = instruction.reason.as_deref().unwrap_or_default();
+        instruction.check(verb)?;
+        instruction.correction.as_ref().map_or(Ok(()), |correction| correction.check(self.kind, &self.step))
+    }
+}
+
+impl Instruction {
+    /// Whether it goes with the verb, whatever the parking.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`: a reason that is missing or no text, an actor that is none, a correction that nothing is retried with.
+    pub fn check(&self, verb: Verb) -> Result<(), Failure> {
+        let reason = self.reason.as_deref().unwrap_or_default();
         let unprintable = |text: &str| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
         if reason.chars().count() > LONGEST_REASON || unprintable(reason) {
             let message = format!("a reason has at most {LONGEST_REASON} printable characters");
             return Err(Failure::new(Code::InvalidArgument, message));
         }
-        if instruction.actor.as_deref().is_some_and(|actor| actor.len() > LONGEST_ACTOR || unprintable(actor)) {
+        if self.actor.as_deref().is_some_and(|actor| actor.len() > LONGEST_ACTOR || unprintable(actor)) {
             return Err(Failure::new(Code::InvalidArgument, "actor is no id of an API key: leave it out"));
         }
-        match (verb, &instruction.correction) {
-            (Verb::Retry, Some(correction)) => correction.check(self.kind, &self.step),
-            (Verb::Retry, None) => Ok(()),
+        match (verb, &self.correction) {
+            (Verb::Retry, _) => Ok(()),
             (_, Some(_)) => Err(Failure::new(Code::InvalidArgument, format!("{verb} takes no correction: retry does"))),
             (_, None) if reason.trim().is_empty() => Err(Failure::new(Code::InvalidArgument, format!("{verb} needs a reason"))),
             (_, None) => Ok(()),

@@ -19,7 +19,10 @@ use leadline_store::{
     operations::{self, Operation},
 };
 use leadline_worker::{Slots, WorkerConfig};
-use leadline_workflows::Limits;
+use leadline_workflows::{
+    Limits,
+    course::{REASON_ATTRIBUTE, STATE_ATTRIBUTE, TENANT_ATTRIBUTE},
+};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use temporalio_client::{
@@ -256,11 +259,8 @@ impl Scenario {
     pub async fn shown(&self, kind: OperationKind, id: &OperationId) -> Json {
         let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
         let described = handle.describe(Default::default()).await.expect("the run is known");
-        let attribute = |name: &'static str| {
-            let key = temporalio_common::search_attributes::SearchAttributeKey::<String>::keyword(name);
-            described.search_attributes().get(&key)
-        };
-        json!([attribute("LeadlineState"), attribute("LeadlineReason")])
+        let attributes = described.search_attributes();
+        json!([attributes.get(&STATE_ATTRIBUTE), attributes.get(&REASON_ATTRIBUTE)])
     }
 
     /// How Temporal itself shows the run.
@@ -271,14 +271,10 @@ impl Scenario {
                 let described = handle.describe(Default::default()).await.expect("the run is known");
                 let status = format!("{:?}", described.status());
                 if status != "Running" {
-                    let attribute = |name: &'static str| {
-                        let key = temporalio_common::search_attributes::SearchAttributeKey::<String>::keyword(name);
-                        described.search_attributes().get(&key)
-                    };
-                    return (
-                        status,
-                        json!([attribute("LeadlineState"), attribute("LeadlineReason"), attribute("LeadlineTenant")]),
-                    );
+                    let attributes = described.search_attributes();
+                    let [state, reason, tenant] =
+                        [STATE_ATTRIBUTE, REASON_ATTRIBUTE, TENANT_ATTRIBUTE].map(|key| attributes.get(&key));
+                    return (status, json!([state, reason, tenant]));
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

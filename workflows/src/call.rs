@@ -92,13 +92,6 @@ pub(crate) struct Caller<W> {
     pub(crate) heeds_cancel: bool,
 }
 
-impl<W> Clone for Caller<W> {
-    fn clone(&self) -> Self {
-        let Self { ctx, operation, limits, heeds_cancel } = self;
-        Self { ctx: ctx.clone(), operation: operation.clone(), limits: *limits, heeds_cancel: *heeds_cancel }
-    }
-}
-
 impl<W> Caller<W> {
     pub(crate) fn cancel_requested(&self) -> bool {
         self.ctx.cancellation_token().is_cancelled()
@@ -116,7 +109,7 @@ impl<W> Caller<W> {
     where
         A: ActivityDefinition<Input = StepInput<P>>,
     {
-        let cancel = self.cancel_of(role);
+        let cancel = self.reach(role.cancel());
         let input = StepInput { operation: self.operation.clone(), step: step.to_owned(), epoch: FIRST_EPOCH, params };
         let outcome = self.ctx.execute_activity(activity.clone(), input, self.options(lane, role)).await;
         match outcome {
@@ -131,13 +124,19 @@ impl<W> Caller<W> {
         }
     }
 
-    fn cancel_of(&self, role: Role) -> Cancel {
-        if self.heeds_cancel { role.cancel() } else { Cancel::Detached }
+    /// How far a cancel really reaches: a run that heeds none is out of its reach altogether.
+    fn reach(&self, cancel: Cancel) -> Cancel {
+        if self.heeds_cancel { cancel } else { Cancel::Detached }
+    }
+
+    /// The token of what the run does next; without one it is the run's own.
+    pub(crate) fn token(&self, cancel: Cancel) -> Option<WorkflowCancellationToken> {
+        (self.reach(cancel) == Cancel::Detached).then(WorkflowCancellationToken::new)
     }
 
     /// Waits by a durable timer; `false` when a cancel cut the wait short.
     pub(crate) async fn wait(&self, duration: std::time::Duration, cancel: Cancel) -> bool {
-        let timer = TimerOptions::builder(duration).maybe_cancellation_token(detached(cancel)).build();
+        let timer = TimerOptions::builder(duration).maybe_cancellation_token(self.token(cancel)).build();
         self.ctx.timer(timer).await == TimerResult::Fired
     }
 
@@ -159,7 +158,7 @@ impl<W> Caller<W> {
         .heartbeat_timeout(self.limits.heartbeat)
         // With the default, an undo could overlap a body that is still running.
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
-        .maybe_cancellation_token(detached(self.cancel_of(role)))
+        .maybe_cancellation_token(self.token(role.cancel()))
         .maybe_summary(role.summary().map(str::to_owned))
         .retry_policy(retry)
         .priority(Priority::builder().fairness_key(self.operation.tenant.as_str()).build())
@@ -167,10 +166,6 @@ impl<W> Caller<W> {
         .do_not_eagerly_execute(true)
         .build()
     }
-}
-
-fn detached(cancel: Cancel) -> Option<WorkflowCancellationToken> {
-    (cancel == Cancel::Detached).then(WorkflowCancellationToken::new)
 }
 
 /// A step's failure as the reason that is shown while the run waits.

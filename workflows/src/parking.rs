@@ -105,10 +105,7 @@ impl<W: SagaWorkflow> Saga<W> {
         let ctx = &self.caller.ctx;
         let clock = WorkflowCancellationToken::new();
         let timer = ctx.timer(TimerOptions::builder(deadline).cancellation_token(clock.clone()).build());
-        let options = match cancel {
-            Cancel::Reaches => WaitConditionOptions::default(),
-            Cancel::Detached => WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build(),
-        };
+        let options = WaitConditionOptions::builder().maybe_cancellation_token(self.caller.token(cancel)).build();
         let decision = ctx.wait_condition_with_options(|saga: &W| saga.desk().decision.is_some(), options);
         // The decision first: it counts when it comes with the task in which the deadline passes.
         let outcome = select(decision.boxed_local(), timer.boxed_local()).await;

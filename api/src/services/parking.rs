@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use leadline_domain::{
     Code, Failure, OperationKind, TenantId, Verb,
-    parking::{Correction, Decision, Instruction, LONGEST_REASON},
+    parking::{Correction, Decision, Instruction},
 };
 use leadline_proto::v1::{
     self, AbandonOperationRequest, ResolveParkedOperationsRequest, ResolveParkedOperationsResponse, RetryOperationRequest,
@@ -11,7 +11,7 @@ use leadline_proto::v1::{
 };
 use leadline_store::operations::{self, Operation, ParkedFilter};
 
-use super::{Facade, invalid, operations::operation_id, short_text};
+use super::{Facade, invalid, operations::operation_id};
 use crate::{
     caller::{Call, Scope},
     layers::observation::note_operation,
@@ -140,12 +140,10 @@ fn decision(call: &Call, verb: Verb, reason: String, correction: Option<Correcti
     if verb == Verb::Skip {
         call.caller.require_operator()?;
     }
-    short_text(&reason, LONGEST_REASON, "reason")?;
-    if verb != Verb::Retry && reason.trim().is_empty() {
-        return Err(invalid(format!("{verb} needs a reason")));
-    }
     let reason = (!reason.is_empty()).then_some(reason);
-    Ok(Decision { verb, instruction: Instruction { correction, reason, ..Instruction::default() } })
+    let instruction = Instruction { correction, reason, ..Instruction::default() };
+    instruction.check(verb)?;
+    Ok(Decision { verb, instruction })
 }
 
 fn correction(message: v1::Correction) -> Correction {

@@ -22,7 +22,7 @@ pub async fn crash(happy: Arc<Happy>) -> usize {
     let mut worlds = Worlds::of(happy.kind);
     for (at, activity) in happy.activities.iter().enumerate() {
         worlds.ready().await.scenario.stop_worker().await;
-        let hold = Fault { activity: activity.name.clone(), operation: None, kind: FaultKind::Hold, times: 1 };
+        let hold = Fault { activity: activity.name.clone(), kind: FaultKind::Hold, times: 1 };
         let victim = CrashingWorker::start(&worlds.ready().await.scenario, vec![hold], None);
         let run = worlds.run(Vec::new()).await;
         until_started(&run.world.scenario, happy.kind, run.id(), &activity.name).await;

@@ -26,7 +26,7 @@ const RETRYABLE: Code = Code::SalesforceBusy;
 const FOR_A_PERSON: Code = Code::StorageDenied;
 
 fn fault(activity: &str, kind: FaultKind) -> Fault {
-    Fault { activity: activity.to_owned(), operation: None, kind, times: 1 }
+    Fault { activity: activity.to_owned(), kind, times: 1 }
 }
 
 fn failure(code: Code) -> Failure {

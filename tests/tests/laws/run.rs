@@ -137,22 +137,20 @@ impl Run<'_> {
     }
 
     pub async fn until_held(&self, what: &str) {
-        let faults = self.world.scenario.steps.faults.clone();
-        let look = async {
-            while faults.held() == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{what}: never held"));
+        self.until(|held| held > 0, &format!("{what} is held")).await;
     }
 
     pub async fn until_let_go(&self, what: &str) {
-        let faults = self.world.scenario.steps.faults.clone();
+        self.until(|held| held == 0, &format!("{what} ends")).await;
+    }
+
+    async fn until(&self, wanted: impl Fn(usize) -> bool, what: &str) {
+        let faults = &self.world.scenario.steps.faults;
         let look = async {
-            while faults.held() > 0 {
+            while !wanted(faults.held()) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("{what}: never ends"));
+        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
 }

@@ -15,7 +15,7 @@ const EXPORT: OperationKind = OperationKind::ExportDataset;
 /// The activity fails so often with this code, and does nothing.
 fn refuse(activity: &str, code: Code, times: u32) -> Fault {
     let kind = FaultKind::Refuse(Failure::new(code, "a fault of the test"));
-    Fault { activity: activity.to_owned(), operation: None, kind, times }
+    Fault { activity: activity.to_owned(), kind, times }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
