@@ -3,7 +3,8 @@
 CREATE TABLE operations (
     operation_id text PRIMARY KEY,
     tenant_id    text NOT NULL,
-    kind         text NOT NULL CHECK (kind IN ('onboard_tenant', 'export_dataset', 'train_model', 'promote_model', 'predict_async')),
+    kind         text NOT NULL CHECK (kind IN ('onboard_tenant', 'export_dataset', 'train_model', 'promote_model', 'predict_async',
+                                                  'run_drill')),
     state        text NOT NULL DEFAULT 'accepted'
                  CHECK (state IN ('accepted', 'running', 'parked', 'compensating', 'succeeded', 'failed', 'cancelled')),
     -- grows with every update; an older update never overwrites a newer one

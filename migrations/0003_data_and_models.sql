@@ -145,3 +145,14 @@ CREATE TABLE predictions (
     PRIMARY KEY (tenant_id, request_id)
 );
 CALL isolate_tenants('predictions');
+
+-- Drills: what operators practise on. A drill's row is all that its saga touches.
+CREATE TABLE drills (
+    tenant_id    text NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    operation_id text PRIMARY KEY,
+    -- the place of the saga's activity, in the order of scheduling, that has asked for an operator
+    asked_at     bigint,
+    completed    boolean NOT NULL DEFAULT false,
+    debriefed    boolean NOT NULL DEFAULT false
+);
+CALL isolate_tenants('drills');

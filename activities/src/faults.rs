@@ -21,7 +21,7 @@ pub enum FaultKind {
     Repeat,
     /// The activity fails and has done nothing.
     Refuse(Failure),
-    /// The activity takes effect, and then fails.
+    /// The activity takes effect, and then fails, whatever its own answer was.
     LoseAnswer(Failure),
     /// The body does not get on until the fault is taken away.
     Hold,

@@ -7,6 +7,7 @@ mod attempt;
 mod callback;
 mod calls;
 pub mod config;
+mod drill;
 mod exporting;
 pub mod faults;
 mod onboarding;
@@ -29,6 +30,7 @@ use leadline_workflows::Lane;
 use temporalio_sdk::WorkerOptions;
 
 pub use config::StepConfig;
+pub use drill::DrillActivities;
 pub use exporting::{ExportActivities, ExtractionActivities};
 pub use onboarding::OnboardActivities;
 pub use operation::OperationActivities;
@@ -48,7 +50,8 @@ pub fn register(options: &mut WorkerOptions, lane: Lane, services: &Arc<Services
                 .register_activities(ExportActivities(shared()))
                 .register_activities(TrainActivities(shared()))
                 .register_activities(PromoteActivities(shared()))
-                .register_activities(PredictActivities(shared()));
+                .register_activities(PredictActivities(shared()))
+                .register_activities(DrillActivities(shared()));
         }
         Lane::Extraction => {
             options.register_activities(ExtractionActivities(shared()));

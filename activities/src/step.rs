@@ -277,7 +277,10 @@ where
 {
     match fault {
         Some(FaultKind::Refuse(failure)) => Err(failure),
-        Some(FaultKind::LoseAnswer(failure)) => Box::pin(work(None)).await.and(Err(failure)),
+        Some(FaultKind::LoseAnswer(failure)) => {
+            drop(Box::pin(work(None)).await);
+            Err(failure)
+        }
         Some(FaultKind::Repeat) => {
             Box::pin(work(Some(FaultKind::Repeat))).await?;
             Box::pin(work(Some(FaultKind::Repeat))).await

@@ -13,11 +13,12 @@ use axum::{
 };
 use leadline_domain::{Code, Failure};
 use leadline_proto::v1::{
-    __rest_over_grpc_bridge_Exports::ExportsRestBridge, __rest_over_grpc_bridge_Models::ModelsRestBridge,
-    __rest_over_grpc_bridge_Operations::OperationsRestBridge, __rest_over_grpc_bridge_Predictions::PredictionsRestBridge,
-    __rest_over_grpc_bridge_Tenants::TenantsRestBridge, __rest_over_grpc_bridge_TrainingRuns::TrainingRunsRestBridge,
-    exports_server::ExportsServer, models_server::ModelsServer, operations_server::OperationsServer,
-    predictions_server::PredictionsServer, tenants_server::TenantsServer, training_runs_server::TrainingRunsServer,
+    __rest_over_grpc_bridge_Drills::DrillsRestBridge, __rest_over_grpc_bridge_Exports::ExportsRestBridge,
+    __rest_over_grpc_bridge_Models::ModelsRestBridge, __rest_over_grpc_bridge_Operations::OperationsRestBridge,
+    __rest_over_grpc_bridge_Predictions::PredictionsRestBridge, __rest_over_grpc_bridge_Tenants::TenantsRestBridge,
+    __rest_over_grpc_bridge_TrainingRuns::TrainingRunsRestBridge, drills_server::DrillsServer, exports_server::ExportsServer,
+    models_server::ModelsServer, operations_server::OperationsServer, predictions_server::PredictionsServer,
+    tenants_server::TenantsServer, training_runs_server::TrainingRunsServer,
 };
 use leadline_secrets::Keyring;
 use leadline_serving::Predictor;
@@ -227,6 +228,7 @@ fn limits(config: &ApiConfig) -> guard::Limits {
 
 fn grpc_routes(facade: &Facade, max_body: usize) -> Router {
     Routes::new(TenantsServer::new(facade.clone()).max_decoding_message_size(max_body))
+        .add_service(DrillsServer::new(facade.clone()).max_decoding_message_size(max_body))
         .add_service(ExportsServer::new(facade.clone()).max_decoding_message_size(max_body))
         .add_service(TrainingRunsServer::new(facade.clone()).max_decoding_message_size(max_body))
         .add_service(ModelsServer::new(facade.clone()).max_decoding_message_size(max_body))
@@ -263,6 +265,7 @@ fn transcoder(facade: Facade) -> impl Transcode + Send {
     leadline_proto::rest::Transcoder::new(
         OperationsRestBridge::externally_authenticated(facade.clone()),
         TenantsRestBridge::externally_authenticated(facade.clone()),
+        DrillsRestBridge::externally_authenticated(facade.clone()),
         ExportsRestBridge::externally_authenticated(facade.clone()),
         TrainingRunsRestBridge::externally_authenticated(facade.clone()),
         ModelsRestBridge::externally_authenticated(facade.clone()),

@@ -125,6 +125,7 @@ pub fn operation_kind(kind: OperationKind) -> v1::OperationKind {
         OperationKind::TrainModel => v1::OperationKind::TrainModel,
         OperationKind::PromoteModel => v1::OperationKind::PromoteModel,
         OperationKind::PredictAsync => v1::OperationKind::PredictAsync,
+        OperationKind::RunDrill => v1::OperationKind::RunDrill,
     }
 }
 

@@ -82,6 +82,10 @@ codes! {
     VerbNotAllowed = "VERB_NOT_ALLOWED", 409, Terminal;
     /// A person gave the operation up while it was parked.
     OperationAbandoned = "OPERATION_ABANDONED", 409, Terminal;
+    /// A drill waits for the operator who practises on it.
+    DrillWaits = "DRILL_WAITS", 409, NeedsOperator;
+    /// A drill was told to fail, so that its undo is practised on.
+    DrillFailed = "DRILL_FAILED", 409, Terminal;
     /// Its run was terminated in Temporal.
     OperationTerminated = "OPERATION_TERMINATED", 409, Terminal;
     /// An undo found that the operation's effect has been seen: a reset run must not take it back.

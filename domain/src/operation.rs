@@ -27,6 +27,8 @@ pub enum OperationKind {
     TrainModel,
     PromoteModel,
     PredictAsync,
+    /// For training and drills.
+    RunDrill,
 }
 
 /// A text that names no kind or state of operation.
@@ -35,8 +37,8 @@ pub enum OperationKind {
 pub struct UnknownName(pub(crate) &'static str);
 
 impl OperationKind {
-    pub const ALL: [Self; 5] =
-        [Self::OnboardTenant, Self::ExportDataset, Self::TrainModel, Self::PromoteModel, Self::PredictAsync];
+    pub const ALL: [Self; 6] =
+        [Self::OnboardTenant, Self::ExportDataset, Self::TrainModel, Self::PromoteModel, Self::PredictAsync, Self::RunDrill];
 
     /// The name of the kind, which is also its Temporal workflow type.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl OperationKind {
             Self::TrainModel => "train_model",
             Self::PromoteModel => "promote_model",
             Self::PredictAsync => "predict_async",
+            Self::RunDrill => "run_drill",
         }
     }
 }
@@ -181,6 +184,25 @@ pub struct PredictAsync {
     /// The request brought fields. A claim that is gone is then an error, and not a request without fields.
     pub has_fields: bool,
     pub write_back: bool,
+}
+
+/// A saga that touches nothing but its own row, so that operators can practise on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDrill {
+    pub wait_at: DrillWait,
+}
+
+/// Where a drill waits for an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillWait {
+    /// It can be retried and abandoned there.
+    BeforePivot,
+    /// It can be retried there, and the step be skipped.
+    AfterPivot,
+    /// It fails before its pivot, and its undo waits.
+    Undo,
+    Nowhere,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::{Code, Failure},
-    operation::{ExportDataset, OnboardTenant, OperationKind, PredictAsync, PromoteModel, TrainModel, UnknownName},
+    operation::{ExportDataset, OnboardTenant, OperationKind, PredictAsync, PromoteModel, RunDrill, TrainModel, UnknownName},
 };
 
 /// The longest reason that is kept, in characters.
@@ -184,7 +184,7 @@ macro_rules! nothing_to_correct {
     };
 }
 
-nothing_to_correct!((), OnboardTenant, TrainModel, PromoteModel);
+nothing_to_correct!((), OnboardTenant, TrainModel, PromoteModel, RunDrill);
 
 /// What comes with a verb. From the Temporal UI all of it is typed by hand, so all of it may be left out: `{}` is a retry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

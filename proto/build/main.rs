@@ -6,8 +6,9 @@ use rest_over_grpc::build as rest;
 
 mod openapi;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "leadline/v1/tenants.proto",
+    "leadline/v1/drills.proto",
     "leadline/v1/exports.proto",
     "leadline/v1/models.proto",
     "leadline/v1/predictions.proto",

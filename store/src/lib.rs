@@ -12,6 +12,7 @@ pub mod claims;
 pub mod cluster;
 pub mod consents;
 pub mod datasets;
+pub mod drills;
 mod error;
 pub mod export_parts;
 pub mod ledger;

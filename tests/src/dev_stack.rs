@@ -123,6 +123,22 @@ impl DevStack {
         self.signal(part, Signal::SIGKILL);
     }
 
+    /// Kills a part and all that it has started, on the spot; `false` when it does not run.
+    pub fn kill_tree(&self, part: &str) -> bool {
+        let Some(root) = self.process_of(part) else { return false };
+        let mut tree = vec![i64::from(root.as_raw())];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next) {
+            tree.extend(children_of(*parent));
+            next += 1;
+        }
+        for pid in tree {
+            // It may have ended with its parent.
+            let _ = kill(Pid::from_raw(i32::try_from(pid).expect("process ids fit")), Signal::SIGKILL);
+        }
+        true
+    }
+
     /// Freezes a part: it keeps its connections and does nothing.
     pub fn pause(&self, part: &str) {
         self.signal(part, Signal::SIGSTOP);

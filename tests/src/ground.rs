@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use leadline_store::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::{runtime::Runtime, sync::OnceCell};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use crate::tools;
 
@@ -107,6 +108,24 @@ impl Ground {
         }
     }
 
+    /// Where the database and the bucket listen.
+    pub fn servers(&self) -> [SocketAddr; 2] {
+        let database = self.store_config.tenant_url.parse().expect("a URL");
+        [&database, self.lake_config.endpoint.as_ref().expect("the bucket is on loopback")].map(address)
+    }
+
+    /// Connections of the caller's own runtime to the database and the bucket that listen here.
+    pub async fn through(&self, [database, bucket]: [SocketAddr; 2]) -> (Store, Lake) {
+        let [tenant_url, operator_url] = [&self.store_config.tenant_url, &self.store_config.operator_url].map(|url| {
+            let url: Url = url.parse().expect("a URL");
+            at(url, database).to_string()
+        });
+        let pools = StoreConfig { tenant_url, operator_url, ..Self::pools() };
+        let endpoint = self.lake_config.endpoint.clone().map(|url| at(url, bucket));
+        let lake = Lake::connect(&LakeConfig { endpoint, ..Self::bucket() }).expect("complete settings");
+        (Store::connect(&pools).await.expect("the database lets the roles in"), lake)
+    }
+
     /// Connections of the caller's own runtime.
     pub async fn store(&self) -> Store {
         Store::connect(&self.store_config).await.expect("the database lets the roles in")
@@ -126,6 +145,16 @@ impl Ground {
         .expect("the owner ends a session");
         assert_eq!(ended, [true], "one session holds the step's lock");
     }
+}
+
+fn address(url: &Url) -> SocketAddr {
+    let port = url.port().expect("servers on loopback have ports");
+    ([127, 0, 0, 1], port).into()
+}
+
+fn at(mut url: Url, address: SocketAddr) -> Url {
+    url.set_port(Some(address.port())).expect("an address with a host takes a port");
+    url
 }
 
 /// Starts a server in memory, whose guard removes `files` in the end; answers its address.

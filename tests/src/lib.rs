@@ -5,11 +5,13 @@
 //! REST API, by listing the bucket, by Temporal's CLI.
 
 pub mod api;
+pub mod chaos;
 pub mod collector;
 pub mod crashing;
 pub mod dev_stack;
 pub mod ground;
 pub mod org;
+pub mod proxy;
 pub mod scenario;
 pub mod starts;
 pub mod tools;

@@ -1,6 +1,9 @@
 //! The simulated org as its own users see it, and its faults.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use leadline_salesforce::{Credentials, Options, OrgClient};
@@ -9,15 +12,19 @@ use serde_json::{Value as Json, json};
 use crate::{dev_stack::DevStack, tools};
 
 /// The connected app as the simulator wrote it down at its first start.
-fn connected_app(stack: &DevStack) -> (Json, String) {
-    let state = stack.endpoint("/simulator/state_dir");
-    let read = |name: &str| fs::read_to_string(Path::new(&state).join(name)).expect("the simulator writes its connected app");
+fn connected_app(state: &Path) -> (Json, String) {
+    let read = |name: &str| fs::read_to_string(state.join(name)).expect("the simulator writes its connected app");
     (serde_json::from_str(&read("connected-app.json")).expect("the connected app is JSON"), read("connected-app.pem"))
 }
 
 /// The body of `POST /v1/tenants` that connects the stack's org.
 pub fn connection(stack: &DevStack, name: &str) -> Json {
-    let (app, private_key) = connected_app(stack);
+    connection_of(&state_dir(stack), name)
+}
+
+/// The same for the simulator that keeps its org here.
+pub fn connection_of(state: &Path, name: &str) -> Json {
+    let (app, private_key) = connected_app(state);
     json!({
         "name": name,
         "displayName": format!("{name} of the test suite"),
@@ -30,11 +37,20 @@ pub fn connection(stack: &DevStack, name: &str) -> Json {
 
 /// A client of the org, signed in.
 pub async fn client(stack: &DevStack) -> OrgClient {
-    let (app, private_key) = connected_app(stack);
+    client_of(&state_dir(stack)).await
+}
+
+/// The same for the simulator that keeps its org here.
+pub async fn client_of(state: &Path) -> OrgClient {
+    let (app, private_key) = connected_app(state);
     let text = |name: &str| app[name].as_str().expect("the connected app is complete").to_owned();
     let credentials = Credentials::new(&text("login_url"), text("client_id"), text("username"), private_key, text("login_url"))
         .expect("the connected app's settings are complete");
     OrgClient::connect(credentials, Options::default()).await.expect("the org lets its own connected app in")
+}
+
+fn state_dir(stack: &DevStack) -> PathBuf {
+    stack.endpoint("/simulator/state_dir").into()
 }
 
 /// The simulator's own view and controls, below `/__simulator/`.

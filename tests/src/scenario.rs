@@ -9,7 +9,7 @@ use std::{
 use leadline_activities::{Parts, Services, StepConfig};
 use leadline_codec::data_converter;
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId, Verb};
-use leadline_lake::Prefix;
+use leadline_lake::{Lake, Prefix};
 use leadline_salesforce::{Credentials, Options, OrgClient};
 use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
@@ -32,7 +32,10 @@ use temporalio_client::{
 use temporalio_common::UpdateDefinition;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::ground::{Ground, ground};
+use crate::{
+    ground::{Ground, ground},
+    proxy::FaultProxy,
+};
 
 const END_WITHIN: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
@@ -46,6 +49,10 @@ pub struct Scenario {
     pub keyring: Arc<Keyring>,
     pub temporal: Client,
     worker: Option<RunningWorker>,
+    /// Stand between the worker and its servers.
+    pub database: FaultProxy,
+    pub bucket: FaultProxy,
+    through: (Store, Lake),
     pub steps: StepConfig,
     pub limits: Limits,
     _state: TempDir,
@@ -109,6 +116,9 @@ impl Scenario {
         let (steps, limits) = (steps(), limits());
         let keyring = Arc::new(Keyring::load(&ground.keyring_file).expect("the keyring reads"));
         let temporal = connect(&ground.temporal, &keyring).await;
+        let [database, bucket] = ground.servers().map(FaultProxy::before);
+        let (database, bucket) = (database.await, bucket.await);
+        let through = ground.through([database.address, bucket.address]).await;
         let mut scenario = Self {
             ground,
             store: ground.store().await,
@@ -118,6 +128,9 @@ impl Scenario {
             keyring,
             temporal,
             worker: None,
+            database,
+            bucket,
+            through,
             steps,
             limits,
             _state: state,
@@ -138,7 +151,7 @@ impl Scenario {
 
     pub fn start_worker(&mut self) {
         let (stop, stopped) = oneshot::channel();
-        let (config, services) = (self.worker_config(), self.services(self.store.clone()));
+        let (config, services) = (self.worker_config(), self.services(self.through.0.clone()));
         self.worker = Some(RunningWorker { stop, ended: tokio::spawn(work(config, services, stopped)) });
     }
 
@@ -156,9 +169,9 @@ impl Scenario {
 
     fn services(&self, store: Store) -> Arc<Services> {
         Services::new(Parts {
-            lake: self.ground.lake.clone(),
+            lake: self.through.1.clone(),
             keyring: Arc::clone(&self.keyring),
-            predictor: Arc::new(Predictor::new(store.clone(), self.ground.lake.clone(), ServingConfig::default())),
+            predictor: Arc::new(Predictor::new(store.clone(), self.through.1.clone(), ServingConfig::default())),
             config: self.steps.clone(),
             store,
         })
@@ -186,6 +199,7 @@ impl Scenario {
         self.stop_worker().await;
         self.simulator.stop().await;
         self.store.close().await;
+        self.through.0.close().await;
     }
 
     pub async fn consent(&self, grant: ConsentGrant) {

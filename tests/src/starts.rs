@@ -5,7 +5,7 @@ use std::time::Duration;
 use leadline_codec::Stamped;
 use leadline_domain::{
     DatasetId, ModelId, OperationId, OperationKind, RequestId,
-    operation::{ExportDataset, OnboardTenant, PredictAsync, PromoteModel, SagaInput, TrainModel},
+    operation::{DrillWait, ExportDataset, OnboardTenant, PredictAsync, PromoteModel, RunDrill, SagaInput, TrainModel},
 };
 use leadline_learning::{PredictionDefinition, TrainingOptions};
 use leadline_secrets::Purpose;
@@ -69,6 +69,10 @@ impl Scenario {
     /// Accepts a training run on a data set that is there, and starts it.
     pub async fn train_on(&self, dataset: &DatasetId) -> OperationId {
         self.begin(self.accept_training_on(Some(dataset), &TrainingOptions::default()).await).await
+    }
+
+    pub async fn drill(&self, wait_at: DrillWait) -> OperationId {
+        self.begin(self.accept_drill(wait_at).await).await
     }
 
     pub async fn promote(&self, model: &ModelId) -> OperationId {
@@ -151,6 +155,14 @@ impl Scenario {
     pub async fn accept_promotion(&self, model: &ModelId) -> Accepted {
         let params = PromoteModel { model: model.clone() };
         let accepted = Accepted::new(OperationKind::PromoteModel, OperationId::random(), &params);
+        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
+        accepted.write(&mut tx, None).await;
+        tx.commit().await.unwrap();
+        accepted
+    }
+
+    pub async fn accept_drill(&self, wait_at: DrillWait) -> Accepted {
+        let accepted = Accepted::new(OperationKind::RunDrill, OperationId::random(), &RunDrill { wait_at });
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();
         accepted.write(&mut tx, None).await;
         tx.commit().await.unwrap();

@@ -18,6 +18,7 @@ pub mod parking;
 pub mod predict_async;
 pub mod promote_model;
 pub mod registry;
+pub mod run_drill;
 pub mod saga;
 mod saga_workflow;
 mod stamp;
@@ -33,7 +34,7 @@ pub use limits::Limits;
 
 use crate::{
     export_dataset::ExportDatasetSaga, onboard_tenant::OnboardTenantSaga, predict_async::PredictAsyncSaga,
-    promote_model::PromoteModelSaga, registry::Registry, train_model::TrainModelSaga,
+    promote_model::PromoteModelSaga, registry::Registry, run_drill::RunDrillSaga, train_model::TrainModelSaga,
 };
 
 /// Registers every saga with a worker, or with the replayer of its histories.
@@ -46,7 +47,8 @@ pub fn register(options: &mut impl Registry, limits: Limits) -> Result<(), Workf
         .register_workflow_with_factory::<ExportDatasetSaga, _>(move || ExportDatasetSaga::new(limits))?
         .register_workflow_with_factory::<TrainModelSaga, _>(move || TrainModelSaga::new(limits))?
         .register_workflow_with_factory::<PromoteModelSaga, _>(move || PromoteModelSaga::new(limits))?
-        .register_workflow_with_factory::<PredictAsyncSaga, _>(move || PredictAsyncSaga::new(limits))?;
+        .register_workflow_with_factory::<PredictAsyncSaga, _>(move || PredictAsyncSaga::new(limits))?
+        .register_workflow_with_factory::<RunDrillSaga, _>(move || RunDrillSaga::new(limits))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The services of `leadline.v1`, one file each. REST reaches the same methods through the transcoder.
 
+mod drills;
 mod exports;
 mod models;
 mod operations;

@@ -61,7 +61,7 @@ async fn another_tenants_key_is_refused_on_every_path_of_the_document() {
     let document = world.stranger().get("/openapi.json").await.expect(200);
     assert_eq!(document["openapi"], "3.1.0");
     let routes = routes(&document);
-    assert_eq!(routes.len(), 25, "a route came or went: {routes:?}");
+    assert_eq!(routes.len(), 26, "a route came or went: {routes:?}");
     for (method, template) in &routes {
         let path = ids.fill(template);
         let unknown = call(&world.stranger(), method, &path).await;

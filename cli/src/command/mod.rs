@@ -4,6 +4,7 @@ mod api;
 pub mod consent;
 pub mod dev;
 mod doctor;
+mod drill;
 mod explain;
 mod export;
 mod guard;
@@ -81,6 +82,9 @@ enum Command {
     /// Watch and cancel what was started
     #[command(subcommand)]
     Operation(operation::Operation),
+    /// Practise on an operation that waits for an operator
+    #[command(subcommand)]
+    Drill(drill::Drill),
     /// API keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -127,6 +131,7 @@ impl Cli {
             Command::Model(verb) => verb.run(&context).await,
             Command::Predict(verb) => verb.run(&context).await,
             Command::Operation(verb) => verb.run(&context).await,
+            Command::Drill(verb) => verb.run(&context).await,
             Command::Keys(verb) => verb.run(&context).await,
             Command::Secrets(verb) => verb.run(&context).await,
             Command::Dev(verb) => verb.run(&context).await,

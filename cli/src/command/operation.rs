@@ -94,6 +94,7 @@ pub enum Kind {
     TrainModel,
     PromoteModel,
     PredictAsync,
+    RunDrill,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

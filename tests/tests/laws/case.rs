@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leadline_domain::{ModelId, ModelState, OperationKind, OperationState};
+use leadline_domain::{ModelId, ModelState, OperationKind, OperationState, operation::DrillWait};
 use leadline_learning::{TrainingOptions, search::Budget};
 use leadline_store::{models, records};
 use leadline_tests::{scenario::Scenario, starts::Accepted};
@@ -31,7 +31,7 @@ impl World {
     pub async fn new(kind: OperationKind) -> Self {
         let scenario = match kind {
             OperationKind::OnboardTenant => Scenario::new(SMALL).await,
-            OperationKind::ExportDataset => Scenario::onboarded(SMALL).await,
+            OperationKind::ExportDataset | OperationKind::RunDrill => Scenario::onboarded(SMALL).await,
             OperationKind::TrainModel | OperationKind::PromoteModel | OperationKind::PredictAsync => {
                 let mut scenario = Scenario::onboarded(LEARNABLE).await;
                 // It is not the pages that are tried here.
@@ -49,7 +49,8 @@ impl World {
                 let mut tx = world.scenario.store.tenant(&world.scenario.tenant).await.unwrap();
                 world.record = records::list(&mut tx, "Lead", "", 1).await.unwrap().remove(0).record_id;
             }
-            OperationKind::OnboardTenant | OperationKind::ExportDataset | OperationKind::TrainModel => {}
+            OperationKind::OnboardTenant | OperationKind::ExportDataset | OperationKind::TrainModel | OperationKind::RunDrill => {
+            }
         }
         world
     }
@@ -61,6 +62,7 @@ impl World {
             OperationKind::ExportDataset => self.scenario.accept_export("Lead").await,
             OperationKind::TrainModel => self.scenario.accept_training(&quick()).await,
             OperationKind::PromoteModel => self.scenario.accept_promotion(&self.next_model().await).await,
+            OperationKind::RunDrill => self.scenario.accept_drill(DrillWait::Nowhere).await,
             OperationKind::PredictAsync => self.scenario.accept_prediction(&self.record, true, None).await,
         }
     }

@@ -4,6 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use leadline_activities::faults::{Fault, FaultKind};
 use leadline_domain::{Code, Failure, OperationKind, OperationState, Verb};
+use leadline_tests::{
+    proxy::{self, FaultProxy},
+    scenario::Scenario,
+};
 use temporalio_client::{WorkflowIdReusePolicy, errors::WorkflowStartError};
 
 use crate::{
@@ -130,6 +134,37 @@ pub async fn lost_answer(happy: Arc<Happy>) -> usize {
     }
     worlds.end().await;
     happy.activities.len()
+}
+
+/// 4, between a step and its stores: PostgreSQL has committed, or S3 has stored, and the answer is lost with the connection.
+/// Answers at how many activities there was one to lose.
+async fn lost_by(happy: Arc<Happy>, proxy: fn(&Scenario) -> &FaultProxy, request: &'static [u8]) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let mut visited = 0;
+    for activity in &happy.activities {
+        let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
+        run.until_held(&activity.name).await;
+        proxy(&run.world.scenario).lose_answer_to(request);
+        run.world.scenario.steps.faults.set(Vec::new());
+        run.until_let_go(&activity.name).await;
+        let lost = proxy(&run.world.scenario).let_through();
+        run.assert_done_once(&happy, &activity.name).await;
+        visited += lost;
+        worlds.succeeded().await;
+    }
+    worlds.end().await;
+    visited
+}
+
+pub async fn lost_commit(happy: Arc<Happy>) -> usize {
+    let steps = happy.activities.len();
+    let visited = lost_by(happy, |scenario| &scenario.database, proxy::COMMIT).await;
+    assert_eq!(visited, steps, "every activity commits");
+    visited
+}
+
+pub async fn lost_put(happy: Arc<Happy>) -> usize {
+    lost_by(happy, |scenario| &scenario.bucket, proxy::PUT).await
 }
 
 /// 6: cancel is requested while the activity runs.

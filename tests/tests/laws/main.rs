@@ -27,11 +27,13 @@ const AT_ONCE: usize = 4;
 
 type Law = fn(Arc<Happy>) -> BoxFuture<'static, usize>;
 
-const LAWS: [(&str, Law); 10] = [
+const LAWS: [(&str, Law); 12] = [
     ("1 repeat", |happy| laws::repeat(happy).boxed()),
     ("2 unwind", |happy| laws::unwind(happy).boxed()),
     ("3 repeat the undo", |happy| laws::repeat_the_undo(happy).boxed()),
     ("4 lost answer", |happy| laws::lost_answer(happy).boxed()),
+    ("4 lost commit", |happy| laws::lost_commit(happy).boxed()),
+    ("4 lost put", |happy| laws::lost_put(happy).boxed()),
     ("5 crash", |happy| crash::crash(happy).boxed()),
     ("6 cancel", |happy| laws::cancel(happy).boxed()),
     ("7 park and resume", |happy| laws::park_and_resume(happy).boxed()),

@@ -2,6 +2,7 @@
 //!
 //! Each test has an org, a tenant and task queues of its own; server, database and bucket are shared by the whole binary.
 
+mod drill;
 mod exporting;
 mod golden;
 mod onboarding;

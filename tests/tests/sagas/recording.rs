@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::TryStreamExt as _;
 use leadline_codec::data_converter;
-use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState};
+use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, Verb, operation::DrillWait};
 use leadline_lake::Prefix;
 use leadline_store::records;
 use leadline_tests::scenario::Scenario;
@@ -21,6 +21,7 @@ const EXPORT: OperationKind = OperationKind::ExportDataset;
 const TRAIN: OperationKind = OperationKind::TrainModel;
 const PROMOTE: OperationKind = OperationKind::PromoteModel;
 const PREDICT: OperationKind = OperationKind::PredictAsync;
+const DRILL: OperationKind = OperationKind::RunDrill;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes tests/histories anew: make histories"]
@@ -118,6 +119,32 @@ async fn the_courses_of_a_promotion_and_of_a_prediction() {
     record(&scenario, PREDICT, &id, "cancelled").await;
     scenario.consent(ConsentGrant { allow_write_back: false, ..ConsentGrant::ALL }).await;
     record(&scenario, PREDICT, &scenario.predict(&lead, true).await, "failed").await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes tests/histories anew: make histories"]
+async fn the_courses_of_a_drill() {
+    let scenario = Scenario::onboarded(100).await;
+    record(&scenario, DRILL, &scenario.drill(DrillWait::Nowhere).await, "succeeded").await;
+    let courses = [
+        (DrillWait::BeforePivot, Verb::Retry, "succeeded_after_retry"),
+        (DrillWait::BeforePivot, Verb::Abandon, "failed_when_abandoned"),
+        (DrillWait::AfterPivot, Verb::Retry, "succeeded_after_retry_past_the_pivot"),
+        (DrillWait::AfterPivot, Verb::Skip, "succeeded_after_skip"),
+        (DrillWait::Undo, Verb::Retry, "failed_after_retry_of_the_undo"),
+        (DrillWait::Undo, Verb::Skip, "failed_after_skip_of_the_undo"),
+    ];
+    for (wait_at, verb, course) in courses {
+        let id = scenario.drill(wait_at).await;
+        scenario.parked(&id, Code::DrillWaits).await;
+        scenario.decide(DRILL, &id, verb, json!({ "reason": "a history is recorded" })).await.unwrap();
+        record(&scenario, DRILL, &id, course).await;
+    }
+    let id = scenario.drill(DrillWait::BeforePivot).await;
+    scenario.parked(&id, Code::DrillWaits).await;
+    scenario.cancel(DRILL, &id).await;
+    record(&scenario, DRILL, &id, "cancelled").await;
     scenario.end().await;
 }
 

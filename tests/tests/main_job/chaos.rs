@@ -1,0 +1,15 @@
+//! Nothing is lost or done twice when parts of the stack die at random; `make chaos` does the same at length.
+
+use std::time::Duration;
+
+use leadline_tests::chaos::{Plan, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sagas_of_all_kinds_survive_the_death_of_any_part() {
+    let pause = (Duration::from_secs(2), Duration::from_secs(5));
+    let plan = Plan { sagas: 50, tenants: 2, seed: 4, in_flight: 10, pause, ..Plan::default() };
+    let report = run(plan, |_| {}).await;
+    assert!(report.violations.is_empty(), "{report}");
+    assert!(report.kills.len() >= 3, "it was tried at all: {report}");
+    assert_eq!(report.done.ids().len() + report.done.refused.len(), plan.sagas, "{report}");
+}
