@@ -15,7 +15,7 @@ struct Arguments {
     sagas: usize,
     /// Tenants, each with an org of its own
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
-    tenants: usize,
+    tenants: u8,
     /// What is started and killed, in which order and after which pauses
     #[arg(long, default_value_t = Plan::default().seed)]
     seed: u64,

@@ -65,7 +65,9 @@ async fn effects(owner: &mut PgConnection, outcome: &Outcome, found: &mut Found)
     found.expect("models", count(owner, models).await, succeeded("TRAIN_MODEL"));
     let drills = "SELECT count(*) FROM drills WHERE completed";
     found.expect("completed drills", count(owner, drills).await, succeeded("RUN_DRILL"));
-    let left = "SELECT count(*) FROM drills WHERE NOT completed";
+    // A person may have skipped the undo, and the operation says so.
+    let left = "SELECT count(*) FROM drills JOIN operations USING (operation_id)
+                WHERE NOT completed AND coalesce(message, '') NOT LIKE '%left behind%'";
     found.expect("drills that were not cleared", count(owner, left).await, 0);
     let active = "SELECT count(*) FROM tenants WHERE state = 'active'";
     found.expect("tenants", count(owner, active).await, succeeded("ONBOARD_TENANT"));

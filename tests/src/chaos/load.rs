@@ -23,8 +23,8 @@ use super::{
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const TELL_EVERY: usize = 50;
-/// Onboarding, training and promotion, before a tenant can predict.
-const FIRST: usize = 3;
+/// Onboarding, two models and a promotion, before a tenant can predict and promote another model.
+const FIRST: usize = 4;
 
 pub struct Load {
     pub caller: Caller,
@@ -46,7 +46,6 @@ pub struct Outcome {
 /// A tenant that can do everything.
 struct Tenant {
     id: String,
-    models: Vec<String>,
     records: Mutex<Vec<String>>,
 }
 
@@ -89,14 +88,16 @@ impl Load {
             "decidedBy": "the chaos run",
         });
         self.caller.post(&format!("/v1/tenants/{id}/consent"), &format!("consent-{org}"), &consent).await.expect("a consent");
-        let trained = self.first(&format!("train-{org}"), &format!("/v1/tenants/{id}/training-runs"), &jobs::training()).await;
+        let runs = format!("/v1/tenants/{id}/training-runs");
+        let other = self.first(&format!("other-{org}"), &runs, &jobs::training()).await;
+        let trained = self.first(&format!("train-{org}"), &runs, &jobs::training()).await;
         let model = trained["result"]["model"].as_str().expect("a training run makes a model").to_owned();
         let promoting = format!("/v1/tenants/{id}/models/{model}:promote");
         let promoted = self.first(&format!("promote-{org}"), &promoting, &json!({})).await;
         let records = self.records(org).await;
         let done = |operation| Done { tenant: id.clone(), org, record: None, operation };
-        lock(outcome).done.extend([onboarded, trained, promoted].map(done));
-        Tenant { models: vec![model], records: Mutex::new(records), id }
+        lock(outcome).done.extend([onboarded, other, trained, promoted].map(done));
+        Tenant { records: Mutex::new(records), id }
     }
 
     /// One of the sagas without which there is nothing to try; it has to succeed.
@@ -135,7 +136,7 @@ impl Load {
         let (path, body) = match (&job.what, job.what.request()) {
             (_, Some((rest, body))) => (below(rest), body),
             (What::Promote, None) => {
-                let model = &tenant.models[usize::try_from(choice).unwrap_or(0) % tenant.models.len()];
+                let model = self.promotable(&tenant.id, choice).await?;
                 (below(&format!("models/{model}:promote")), json!({}))
             }
             (What::ConnectAgain, None) => {
@@ -161,6 +162,16 @@ impl Load {
         }
         self.bother(job, &operation, &path, &key, &body, outcome).await;
         Some((operation, record))
+    }
+
+    /// A model that is not in production and was there, or could be.
+    async fn promotable(&self, tenant: &str, choice: u64) -> Option<String> {
+        let listed = self.caller.get(&format!("/v1/tenants/{tenant}/models")).await.ok()?;
+        let models = listed["models"].as_array().into_iter().flatten();
+        let waiting = models.filter(|model| matches!(model["state"].as_str(), Some("STAGED" | "ARCHIVED")));
+        let ids: Vec<&str> = waiting.filter_map(|model| model["modelId"].as_str()).collect();
+        let at = usize::try_from(choice % ids.len().max(1) as u64).ok()?;
+        ids.get(at).map(|id| (*id).to_owned())
     }
 
     /// The duplicates and cancels that come after a start.

@@ -25,7 +25,7 @@ pub async fn decide(caller: Caller, mut dice: ChaCha8Rng) {
 async fn about(caller: &Caller, operation: &Json, dice: &mut ChaCha8Rng) {
     let parking = &operation["parking"];
     // Said already; the run has not taken it up yet.
-    if parking.get("decided").is_some() {
+    if parking["decided"] != "OPERATION_VERB_UNSPECIFIED" {
         return;
     }
     let allowed: Vec<&str> = parking["verbs"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
