@@ -10,7 +10,6 @@ use leadline_activities::{Parts, Services, StepConfig};
 use leadline_codec::data_converter;
 use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationRef, OperationState, TenantId, Verb};
 use leadline_lake::{Lake, Prefix};
-use leadline_salesforce::{Credentials, Options, OrgClient};
 use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_simulator::{Config, Running, Simulator};
@@ -296,12 +295,11 @@ impl Scenario {
         tokio::time::timeout(END_WITHIN, look).await.expect("the run ends in Temporal too")
     }
 
-    /// How many events an injected fault has looked at, fired or not, by its kind.
-    pub async fn seen_by_fault(&self, kind: &str) -> u64 {
-        let url = format!("{}/__simulator/faults", self.simulator.http_url);
-        let listed: Json = reqwest::get(url).await.expect("the simulator answers").json().await.expect("a list of faults");
-        let faults = listed.as_array().or_else(|| listed["faults"].as_array()).expect("a list of faults");
-        faults.iter().filter(|fault| fault["kind"] == kind).filter_map(|fault| fault["seen"].as_u64()).sum()
+    /// Lets so much time pass between two attempts of a step, for what a test has to do there.
+    pub async fn retry_after(&mut self, pause: Duration) {
+        self.stop_worker().await;
+        (self.limits.first_retry, self.limits.longest_retry) = (pause, pause);
+        self.start_worker();
     }
 
     /// Keys of the tenant's objects, without its marker.
@@ -312,44 +310,6 @@ impl Scenario {
     pub async fn all_objects(&self) -> Vec<String> {
         let listed = self.ground.lake.list(&Prefix::tenant(&self.tenant)).await.unwrap();
         listed.into_iter().map(|object| object.key.as_str().to_owned()).collect()
-    }
-
-    pub async fn org(&self) -> OrgClient {
-        let app = &self.simulator.connected_app;
-        let key = std::fs::read_to_string(&self.simulator.private_key_pem).unwrap();
-        let credentials = Credentials::new(&app.login_url, &app.client_id, &app.username, key, &app.login_url).unwrap();
-        OrgClient::connect(credentials, Options::default()).await.unwrap()
-    }
-
-    /// Deletes records as somebody does who works in the org.
-    pub async fn delete_in_org(&self, object: &str, ids: impl IntoIterator<Item = &String>) {
-        let app = &self.simulator.connected_app;
-        let http = reqwest::Client::new();
-        let sign_in =
-            [("grant_type", "client_credentials"), ("client_id", &app.client_id), ("client_secret", &app.client_secret)];
-        let token = http.post(format!("{}/services/oauth2/token", app.login_url)).form(&sign_in).send().await.unwrap();
-        let token: Json = token.json().await.unwrap();
-        for id in ids {
-            let record = format!("{}/services/data/v60.0/sobjects/{object}/{id}", self.simulator.http_url);
-            let answer = http.delete(record).bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
-            assert_eq!(answer.status(), 204, "{id}");
-        }
-    }
-
-    pub async fn inject(&self, fault: &Json) {
-        let url = format!("{}/__simulator/faults", self.simulator.http_url);
-        let answer = reqwest::Client::new().post(url).json(fault).send().await.unwrap();
-        assert!(answer.status().is_success(), "{fault}: {}", answer.text().await.unwrap_or_default());
-    }
-
-    pub async fn clear_faults(&self) {
-        let url = format!("{}/__simulator/faults", self.simulator.http_url);
-        assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
-    }
-
-    pub async fn callbacks(&self) -> Json {
-        let url = format!("{}/__simulator/callbacks", self.simulator.http_url);
-        reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 }
 

@@ -4,6 +4,7 @@ mod accepting;
 mod budgets;
 mod consent;
 mod data;
+mod deciding;
 mod fixture;
 mod isolation;
 mod keys;

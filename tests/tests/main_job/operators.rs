@@ -6,6 +6,7 @@ use leadline_tests::{
     org::{self, Controls},
 };
 use serde_json::{Value as Json, json};
+use sqlx::{Connection as _, PgConnection};
 
 const QUICK: [(&str, &str); 3] =
     [("LEADLINE_PAGE_ROWS", "200"), ("LEADLINE_SWEEP_INTERVAL", "1"), ("LEADLINE_RECONCILE_AFTER", "1")];
@@ -34,6 +35,8 @@ async fn a_parked_export_is_mended_from_temporals_own_update_form_and_a_terminat
     let ended = api.ended(&export).await;
     assert_eq!(ended["state"], "SUCCEEDED", "{ended}");
 
+    a_decision_that_the_run_refuses_is_withdrawn(&stack, &api, &tenant).await;
+
     let with_one = stack.objects(&tenant).await;
     assert!(with_one.len() > before.len());
     controls.inject(&json!({ "kind": "latency", "delay_ms": 300, "match": { "path": "/results" }, "count": null })).await;
@@ -52,6 +55,29 @@ async fn a_parked_export_is_mended_from_temporals_own_update_form_and_a_terminat
     let org = org::client(&stack).await;
     let jobs = org.list_query_jobs().await.expect("the org lists its jobs");
     assert_eq!(jobs, Vec::new(), "nor its job");
+}
+
+/// The row speaks of another parking than the run, as it does for a moment when the run has parked anew.
+async fn a_decision_that_the_run_refuses_is_withdrawn(stack: &DevStack, api: &Api, tenant: &str) {
+    let drill = api.start(&format!("/v1/tenants/{tenant}/drills"), &json!({})).await;
+    api.until(&drill, "parked", |operation| operation["state"] == "PARKED").await;
+    let mut owner = PgConnection::connect(&stack.endpoint("/database/owner")).await.expect("the database lets its owner in");
+    let other = sqlx::query("UPDATE operations SET park = park + $2 WHERE operation_id = $1").bind(&drill);
+    other.bind(1_i64).execute(&mut owner).await.unwrap();
+    api.post(&format!("/v1/operations/{drill}:retry"), &json!({})).await.expect(202);
+    let refused = async || {
+        let audit = api.get(&format!("/v1/operations/{drill}/audit")).await.expect(200);
+        audit.to_string().contains("operation.decision_refused")
+    };
+    while !refused().await {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let parked = api.operation(&drill).await;
+    assert_eq!((&parked["state"], &parked["parking"]["decided"]), (&json!("PARKED"), &json!("OPERATION_VERB_UNSPECIFIED")));
+    let back = sqlx::query("UPDATE operations SET park = park - $2 WHERE operation_id = $1").bind(&drill);
+    back.bind(1_i64).execute(&mut owner).await.unwrap();
+    api.post(&format!("/v1/operations/{drill}:retry"), &json!({})).await.expect(202);
+    assert_eq!(api.ended(&drill).await["state"], "SUCCEEDED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

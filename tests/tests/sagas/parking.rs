@@ -46,6 +46,7 @@ async fn a_parked_export_says_what_it_waits_for_and_goes_on_with_a_corrected_inp
     scenario.decide(EXPORT, &id, Verb::Retry, correction).await.unwrap();
     let ended = scenario.ended(&id).await;
     assert_eq!((ended.state, ended.code, ended.parking), (OperationState::Succeeded, None, None));
+    assert_eq!(ended.params["fields"], json!(["LastName", "Company"]), "a run that is started anew has the correction too");
     let rejected = scenario.decide(EXPORT, &id, Verb::Retry, json!({})).await;
     assert!(rejected.is_err(), "an ended run takes no update");
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
@@ -142,5 +143,28 @@ async fn after_the_pivot_a_run_parks_until_its_step_succeeds_or_is_skipped() {
         org.delete_query_job(&job.id).await.unwrap();
     }
     assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_exports_job_is_no_orphan_to_another() {
+    let mut scenario = Scenario::onboarded(1000).await;
+    scenario.retry_after(Duration::from_secs(4)).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    let lost = json!({ "kind": "lost_response", "match": { "path": "/jobs/query", "method": "POST" } });
+    scenario.inject(&lost).await;
+    let other = scenario.export("Lead").await;
+    scenario.until_met("lost_response").await;
+    scenario.steps.faults.set(vec![refuse("extract_pages", Code::StorageDenied, 1)]);
+    let parked = scenario.export("Lead").await;
+    scenario.parked(&parked, Code::StorageDenied).await;
+    assert_eq!(scenario.ended(&other).await.state, OperationState::Succeeded);
+    let jobs = org.list_query_jobs().await.unwrap();
+    assert_eq!(jobs.len(), 1, "the one whose id was lost is removed, and the parked export's is not: {jobs:?}");
+    scenario.decide(EXPORT, &parked, Verb::Retry, json!({})).await.unwrap();
+    let ended = scenario.ended(&parked).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert_eq!(ended.result.unwrap()["rows"].as_u64(), Some(ids.len() as u64));
     scenario.end().await;
 }

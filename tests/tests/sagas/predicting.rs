@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leadline_domain::{Code, ConsentGrant, OperationId, OperationKind, OperationState, Verb};
+use leadline_activities::faults::{Fault, FaultKind};
+use leadline_domain::{Code, ConsentGrant, Failure, OperationId, OperationKind, OperationState, Verb};
 use leadline_store::{
     budgets,
     claims::{self, ClaimPurpose},
@@ -17,14 +18,8 @@ const PREDICT: OperationKind = OperationKind::PredictAsync;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goes() {
     let scenario = Scenario::onboarded(6000).await;
-    let trained = scenario.train().await;
-    assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);
-    let promoted = scenario.promote(&trained.model()).await;
-    assert_eq!(scenario.ended(&promoted).await.state, OperationState::Succeeded);
+    let (trained, leads) = with_a_model(&scenario).await;
     let org = scenario.org().await;
-    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
-    let leads = records::list(&mut tx, "Lead", "", 3).await.unwrap();
-    drop(tx);
 
     // The callback service is down at first.
     let refused = json!({ "kind": "service_unavailable", "match": { "path": "prediction-complete" } });
@@ -124,6 +119,40 @@ async fn predictions_are_written_back_called_back_and_kept_as_far_as_consent_goe
         other => panic!("ended as {other}"),
     }
     scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_back_that_is_corrected_away_is_looked_up_when_the_org_was_asked() {
+    let mut scenario = Scenario::onboarded(6000).await;
+    let (_, leads) = with_a_model(&scenario).await;
+    scenario.retry_after(Duration::from_secs(3)).await;
+    for (fault, written) in [("lost_response", true), ("service_unavailable", false)] {
+        let lead = &leads[usize::from(written)].record_id;
+        scenario.inject(&json!({ "kind": fault, "match": { "path": lead, "method": "PATCH" } })).await;
+        let id = scenario.predict(lead, true).await;
+        scenario.until_met(fault).await;
+        let kind = FaultKind::Refuse(Failure::new(Code::StorageDenied, "a fault of the test"));
+        scenario.steps.faults.set(vec![Fault { activity: "write_back".to_owned(), kind, times: 1 }]);
+        scenario.parked(&id, Code::StorageDenied).await;
+        scenario.clear_faults().await;
+        scenario.decide(PREDICT, &id, Verb::Retry, json!({ "correction": { "write_back": false } })).await.unwrap();
+        let ended = scenario.ended(&id).await;
+        assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+        let found = scenario.org().await.retrieve("Lead", lead, &["Id", "Leadline_Score__c"]).await.unwrap();
+        assert_eq!(!found.fields["Leadline_Score__c"].is_null(), written, "{fault}");
+        assert_eq!(ended.result.unwrap()["written_back"], written, "{fault}: it says what the record says");
+    }
+    scenario.end().await;
+}
+
+/// Puts a model into production; answers the run that trained it, and some leads.
+async fn with_a_model(scenario: &Scenario) -> (OperationId, Vec<records::Record>) {
+    let trained = scenario.train().await;
+    assert_eq!(scenario.ended(&trained).await.state, OperationState::Succeeded);
+    let promoted = scenario.promote(&trained.model()).await;
+    assert_eq!(scenario.ended(&promoted).await.state, OperationState::Succeeded);
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    (trained, records::list(&mut tx, "Lead", "", 3).await.unwrap())
 }
 
 async fn prediction(scenario: &Scenario, id: &OperationId) -> predictions::Prediction {
