@@ -11,6 +11,7 @@ pub mod crashing;
 pub mod dev_stack;
 pub mod ground;
 pub mod org;
+pub mod orgs;
 pub mod proxy;
 pub mod scenario;
 pub mod starts;

@@ -8,8 +8,8 @@ use leadline_lake::Prefix;
 use serde_json::Value as Json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::{jobs::Done, load::Outcome, orgs::Org};
-use crate::dev_stack::DevStack;
+use super::{jobs::Done, load::Outcome};
+use crate::{dev_stack::DevStack, orgs::Org};
 
 /// What does not hold; nothing when all is well.
 pub async fn all(stack: &DevStack, orgs: &[Org], outcome: &Outcome) -> Vec<String> {

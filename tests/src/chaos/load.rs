@@ -18,8 +18,8 @@ use super::{
     Plan,
     caller::Caller,
     jobs::{self, Done, Job, What},
-    orgs::Org,
 };
+use crate::orgs::Org;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const TELL_EVERY: usize = 50;

@@ -14,7 +14,6 @@ mod check;
 mod jobs;
 mod load;
 mod operator;
-mod orgs;
 mod recovery;
 mod report;
 mod trouble;
@@ -26,8 +25,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
 pub use self::report::Report;
-use self::{caller::Caller, load::Load, orgs::Org};
-use crate::dev_stack::DevStack;
+use self::{caller::Caller, load::Load};
+use crate::{dev_stack::DevStack, orgs::Org};
 
 /// What a run is asked for.
 #[derive(Debug, Clone, Copy)]

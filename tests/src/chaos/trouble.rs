@@ -10,8 +10,8 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
-use super::{Plan, orgs::Org};
-use crate::dev_stack::DevStack;
+use super::Plan;
+use crate::{dev_stack::DevStack, orgs::Org};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {

@@ -1,4 +1,4 @@
-//! Orgs of the run's own, each a simulator in a process of its own: the dev stack has one org, and an org has one tenant.
+//! Orgs beside the dev stack's own, each a simulator in a process of its own: a tenant has an org, and an org has one tenant.
 
 use std::{
     net::TcpListener,
@@ -26,7 +26,7 @@ impl Org {
     /// # Panics
     /// When the simulator does not start.
     pub fn start(records: u64) -> Self {
-        let state = tempfile::Builder::new().prefix("leadline-chaos-org-").tempdir().expect("a temporary directory");
+        let state = tempfile::Builder::new().prefix("leadline-org-").tempdir().expect("a temporary directory");
         let org = Self { state, ports: free_ports(), records, process: Mutex::new(None) };
         org.start_again();
         org
