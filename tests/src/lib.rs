@@ -15,3 +15,4 @@ pub mod proxy;
 pub mod scenario;
 pub mod starts;
 pub mod tools;
+pub mod versions;
