@@ -54,7 +54,7 @@ impl Operations for Facade {
     }
 
     async fn move_operation(&self, request: Request<MoveOperationRequest>) -> Result<Response<v1::Operation>, Status> {
-        answer(self.move_to_build(request.into_inner()).await.map(shapes::operation))
+        started(self.move_to_build(request.into_inner()).await)
     }
 
     async fn resolve_parked_operations(

@@ -20,7 +20,8 @@ use temporalio_common::protos::temporal::api::{
     taskqueue::v1::{PollerInfo, TaskQueue},
     workflowservice::v1::{
         CountWorkflowExecutionsRequest, DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest,
-        SetWorkerDeploymentCurrentVersionRequest, SetWorkerDeploymentRampingVersionRequest,
+        DescribeWorkerDeploymentVersionRequest, SetWorkerDeploymentCurrentVersionRequest,
+        SetWorkerDeploymentRampingVersionRequest,
     },
 };
 
@@ -29,6 +30,12 @@ pub use version::{InvalidName, Version, check_build_id, check_deployment};
 
 /// A worker polls anew after a minute at the latest; one that has not polled for longer is gone.
 const LAST_POLL_WITHIN: Duration = Duration::from_secs(75);
+
+/// How long the server may take to let a build take new runs.
+const SWITCH_WITHIN: Duration = Duration::from_secs(60);
+/// How often a deployment has to be missing before it counts as unknown.
+const UNKNOWN_LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the server does not tell, or do, what it was asked about a deployment.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +102,18 @@ pub struct OpenRuns {
 /// # Errors
 /// [`DeploymentError`].
 pub async fn builds(client: &Client, deployment: &str) -> Result<Vec<Build>, DeploymentError> {
+    // The server keeps a deployment in a workflow of its own, and says that there is none while that continues as new.
+    for _ in 0..UNKNOWN_LOOKS {
+        let builds = builds_now(client, deployment).await?;
+        if !builds.is_empty() {
+            return Ok(builds);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(Vec::new())
+}
+
+async fn builds_now(client: &Client, deployment: &str) -> Result<Vec<Build>, DeploymentError> {
     let request = DescribeWorkerDeploymentRequest { namespace: namespace(client), deployment_name: deployment.to_owned() };
     let answer = client.connection().workflow_service().describe_worker_deployment(Request::new(request)).await;
     match told(answer, || format!("deployment {deployment}")) {
@@ -119,12 +138,40 @@ pub async fn build(client: &Client, version: &Version) -> Result<Option<Build>, 
 /// # Errors
 /// [`DeploymentError`].
 pub async fn workers(client: &Client, version: &Version, workflow_queue: &str) -> Result<BTreeSet<String>, DeploymentError> {
-    let mut everywhere = pollers(client, version, workflow_queue.to_owned(), TaskQueueType::Workflow).await?;
-    for lane in Lane::ALL {
-        let here = pollers(client, version, lane.queue(workflow_queue), TaskQueueType::Activity).await?;
-        everywhere.retain(|worker| here.contains(worker));
+    let queues = queues_beside(workflow_queue);
+    // The server enters a queue into the build some time after the first poll; until then it sends tasks of the build's runs past it.
+    let entered = queues_of(client, version).await?;
+    if !queues.iter().all(|queue| entered.contains(queue)) {
+        return Ok(BTreeSet::new());
     }
-    Ok(everywhere)
+    let mut everywhere: Option<BTreeSet<String>> = None;
+    for (queue, kind) in queues {
+        let here = pollers(client, version, queue, kind).await?;
+        everywhere = Some(everywhere.map_or(here.clone(), |workers| &workers & &here));
+    }
+    Ok(everywhere.unwrap_or_default())
+}
+
+/// Every queue that a worker polls, for what.
+fn queues_beside(workflow_queue: &str) -> Vec<(String, TaskQueueType)> {
+    let activities = Lane::ALL.map(|lane| (lane.queue(workflow_queue), TaskQueueType::Activity));
+    [vec![(workflow_queue.to_owned(), TaskQueueType::Workflow)], activities.to_vec()].concat()
+}
+
+async fn queues_of(client: &Client, version: &Version) -> Result<Vec<(String, TaskQueueType)>, DeploymentError> {
+    let request = DescribeWorkerDeploymentVersionRequest {
+        namespace: namespace(client),
+        deployment_version: Some(version.to_api()),
+        ..Default::default()
+    };
+    let answer = client.connection().workflow_service().describe_worker_deployment_version(Request::new(request)).await;
+    match told(answer, || format!("build {version}")) {
+        Ok(described) => {
+            Ok(described.version_task_queues.into_iter().map(|queue| (queue.name.clone(), queue.r#type())).collect())
+        }
+        Err(DeploymentError::Unknown(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn pollers(
@@ -186,7 +233,7 @@ pub async fn set_current(client: &Client, version: &Version) -> Result<(), Deplo
         identity: client.connection().identity().to_owned(),
         ..Default::default()
     };
-    let answer = client.connection().workflow_service().set_worker_deployment_current_version(Request::new(request)).await;
+    let answer = client.connection().workflow_service().set_worker_deployment_current_version(patient(request)).await;
     told(answer, || format!("build {version}")).map(drop)
 }
 
@@ -203,7 +250,7 @@ pub async fn set_ramp(client: &Client, version: &Version, percentage: f32) -> Re
         identity: client.connection().identity().to_owned(),
         ..Default::default()
     };
-    let answer = client.connection().workflow_service().set_worker_deployment_ramping_version(Request::new(request)).await;
+    let answer = client.connection().workflow_service().set_worker_deployment_ramping_version(patient(request)).await;
     told(answer, || format!("build {version}")).map(drop)
 }
 
@@ -237,6 +284,13 @@ fn stand(summary: &WorkerDeploymentVersionSummary) -> Stand {
         (WorkerDeploymentVersionStatus::Draining, _) | (_, Some(VersionDrainageStatus::Draining)) => Stand::Draining,
         _ => Stand::New,
     }
+}
+
+/// The server answers once every queue knows, which takes a loaded one longer than other calls.
+fn patient<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(SWITCH_WITHIN);
+    request
 }
 
 fn namespace(client: &Client) -> String {
