@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leadline/target
 LEADLINE := ./bin/leadline
 
-.PHONY: help setup build dev demo test chaos fmt openapi histories bench clean
+.PHONY: help setup build dev demo test chaos blue-green fmt openapi histories bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ chaos: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/debug/leadline
 chaos: setup ## Kill parts of a stack at random while 1,000 sagas run on it: make chaos ARGS='--seed 2 --sagas 200'
 	@cargo build --locked --workspace --bin leadline --bin chaos
 	@$(abspath $(CARGO_TARGET_DIR))/debug/chaos $(ARGS)
+
+blue-green: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/debug/leadline
+blue-green: setup ## Deploy a build with another saga under load: make blue-green ARGS='--rate 5 --seconds 60'
+	@cargo build --locked --workspace --bin leadline --bin blue-green
+	@$(abspath $(CARGO_TARGET_DIR))/debug/blue-green $(ARGS)
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use leadline_store::budgets;
+use leadline_worker::deployment::Version;
 
 /// Limits and pauses of the API process. Every duration is here, so that tests are fast without a faked clock.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct ApiConfig {
     pub daily_api_calls: i64,
     pub sweep: SweepConfig,
     pub codec: CodecConfig,
+    /// The build that this API is of: operations can be moved to it.
+    pub version: Option<Version>,
 }
 
 /// Requests that one tenant, or one operator's key, may make.
@@ -79,6 +82,7 @@ impl Default for ApiConfig {
                 stuck_after: 5,
             },
             codec: CodecConfig::default(),
+            version: None,
         }
     }
 }

@@ -201,6 +201,7 @@ fn closed_routes(config: &ApiConfig, services: &Services, starter: &Starter, key
         starter: starter.clone(),
         claim_lifetime: config.claim_lifetime,
         daily_api_calls: config.daily_api_calls,
+        version: config.version.clone(),
     };
     let limits = limits(config);
     grpc_routes(&facade, config.max_body_bytes)

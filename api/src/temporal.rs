@@ -226,7 +226,11 @@ impl Temporal {
         described.map(drop).map_err(|status| unavailable("describe the namespace", &status))
     }
 
-    async fn client(&self) -> Result<&Client, Failure> {
+    pub(crate) fn converter(&self) -> &DataConverter {
+        &self.converter
+    }
+
+    pub(crate) async fn client(&self) -> Result<&Client, Failure> {
         self.client.get_or_try_init(|| self.connect()).await
     }
 

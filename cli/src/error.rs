@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use leadline_domain::Code;
+use leadline_domain::{Code, Failure};
 use leadline_store::StoreError;
 use thiserror::Error;
 
@@ -94,10 +94,16 @@ impl CliError {
     }
 }
 
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(Box::new(Problem::from(failure)))
+    }
+}
+
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Refused(failure) => Self::Refused(Box::new(Problem::from(failure))),
+            StoreError::Refused(failure) => failure.into(),
             other => Self::part("PostgreSQL", &other),
         }
     }

@@ -11,6 +11,7 @@ mod part_health;
 mod settings;
 mod shutdown;
 mod telemetry;
+mod temporal;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -9,6 +9,7 @@ use clap::Args;
 use leadline_lake::{Lake, LakeConfig};
 use leadline_secrets::Keyring;
 use leadline_store::{Store, StoreConfig};
+use leadline_worker::deployment::{self, Version};
 use temporalio_client::{ClientOptions, ConnectionOptions, envconfig::LoadClientConfigProfileOptions};
 use url::Url;
 
@@ -188,6 +189,49 @@ impl KeyringArgs {
         let keyring = if path.exists() { Keyring::load(path) } else { Keyring::create(path) };
         keyring.map_err(|error| CliError::part("keyring", &error))
     }
+}
+
+/// Which build this is, of which deployment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Build")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    /// This build's own id: runs that begin on its workers end on them. Absent: whatever worker comes takes a run over
+    #[arg(long, env = Self::BUILD_ID, value_parser = build_id, value_name = "ID")]
+    build_id: Option<String>,
+}
+
+impl BuildArgs {
+    pub const BUILD_ID: &'static str = "LEADLINE_BUILD_ID";
+
+    /// `None` when no build was named.
+    pub fn version(&self) -> Option<Version> {
+        self.build_id.as_ref().map(|build_id| self.deployment.version(build_id))
+    }
+}
+
+/// Which deployment is meant.
+#[derive(Debug, Clone, Args)]
+pub struct DeploymentArgs {
+    /// The worker deployment that the builds belong to
+    #[arg(long, env = "LEADLINE_WORKER_DEPLOYMENT", default_value = Version::DEPLOYMENT, value_parser = deployment, value_name = "NAME")]
+    pub deployment: String,
+}
+
+impl DeploymentArgs {
+    pub fn version(&self, build_id: &str) -> Version {
+        Version::new(&self.deployment, build_id).expect("both were checked when they were read")
+    }
+}
+
+fn deployment(text: &str) -> Result<String, deployment::InvalidName> {
+    deployment::check_deployment(text).map(|()| text.to_owned())
+}
+
+/// A build's id, as Temporal takes it.
+pub fn build_id(text: &str) -> Result<String, deployment::InvalidName> {
+    deployment::check_build_id(text).map(|()| text.to_owned())
 }
 
 /// Where Temporal is: what the standard TEMPORAL_* environment and profile file say (address, namespace, TLS, API key), or the

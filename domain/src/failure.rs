@@ -98,6 +98,17 @@ codes! {
     /// This build's code does not do what a run's history says that it did.
     ReplayFailed = "REPLAY_FAILED", 409, Terminal;
 
+    // Builds of the workers.
+    BuildUnknown = "BUILD_UNKNOWN", 404, Terminal;
+    /// No worker of the build polls, or none that polls every queue.
+    BuildWithoutWorkers = "BUILD_WITHOUT_WORKERS", 409, Terminal;
+    /// A run can be moved to the build of the API that is asked, and to no other.
+    BuildMismatch = "BUILD_MISMATCH", 409, Terminal;
+    /// The build takes new runs.
+    BuildInUse = "BUILD_IN_USE", 409, Terminal;
+    /// Runs of the build have not ended.
+    BuildDraining = "BUILD_DRAINING", 409, Terminal;
+
     // Data sets and models.
     ExportNotFound = "EXPORT_NOT_FOUND", 404, Terminal;
     DatasetNotFound = "DATASET_NOT_FOUND", 404, Terminal;

@@ -46,7 +46,11 @@ impl Answer {
 impl Api {
     /// The API as the stack's operator.
     pub fn operator(stack: &DevStack) -> Self {
-        Self { http: tools::http(), base: stack.endpoint("/api_url"), key: stack.operator_key() }
+        Self::new(stack.endpoint("/api_url"), stack.operator_key())
+    }
+
+    pub fn new(base: String, key: String) -> Self {
+        Self { http: tools::http(), base, key }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -5,6 +5,7 @@
 //! REST API, by listing the bucket, by Temporal's CLI.
 
 pub mod api;
+pub mod blue_green;
 pub mod chaos;
 pub mod collector;
 pub mod crashing;
@@ -17,3 +18,4 @@ pub mod scenario;
 pub mod starts;
 pub mod tools;
 pub mod vendor;
+pub mod versions;

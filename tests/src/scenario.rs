@@ -57,7 +57,7 @@ pub struct Scenario {
     _state: TempDir,
 }
 
-struct RunningWorker {
+pub(crate) struct RunningWorker {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
 }
@@ -67,6 +67,13 @@ struct RunningWorker {
 pub struct FreezableWorker {
     runtime: tokio::runtime::Runtime,
     worker: RunningWorker,
+}
+
+impl RunningWorker {
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).expect("the worker runs");
+        self.ended.await.expect("the worker ends well");
+    }
 }
 
 /// Keeps a worker frozen until it is dropped.
@@ -81,8 +88,7 @@ impl FreezableWorker {
 
     /// Lets everything that is under way end, and stops.
     pub async fn stop(self) {
-        self.worker.stop.send(()).expect("the worker runs");
-        self.worker.ended.await.expect("the worker ends well");
+        self.worker.stop().await;
         self.runtime.shutdown_background();
     }
 }
@@ -149,12 +155,15 @@ impl Scenario {
     }
 
     pub fn start_worker(&mut self) {
-        let (stop, stopped) = oneshot::channel();
-        let (config, services) = (self.worker_config(), self.services(self.through.0.clone()));
-        self.worker = Some(RunningWorker { stop, ended: tokio::spawn(work(config, services, stopped)) });
+        self.worker = Some(self.run_worker(self.worker_config()));
     }
 
-    fn worker_config(&self) -> WorkerConfig {
+    pub(crate) fn run_worker(&self, config: WorkerConfig) -> RunningWorker {
+        let (stop, stopped) = oneshot::channel();
+        RunningWorker { stop, ended: tokio::spawn(work(config, self.services(self.through.0.clone()), stopped)) }
+    }
+
+    pub(crate) fn worker_config(&self) -> WorkerConfig {
         WorkerConfig {
             queue: self.queue.clone(),
             limits: self.limits,
@@ -188,8 +197,7 @@ impl Scenario {
 
     pub async fn stop_worker(&mut self) {
         if let Some(worker) = self.worker.take() {
-            worker.stop.send(()).expect("the worker runs");
-            worker.ended.await.expect("the worker ends well");
+            worker.stop().await;
         }
     }
 

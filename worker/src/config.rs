@@ -8,7 +8,9 @@ use temporalio_client::{
     envconfig::{ConfigError, LoadClientConfigProfileOptions},
 };
 use temporalio_common::data_converters::DataConverter;
-use temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor;
+use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError, workflow_interceptors::WorkflowInterceptorConstructor};
+
+use crate::deployment::Version;
 
 /// How many tasks of a kind a worker takes on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub struct WorkerConfig {
     /// How long running steps may go on after shutdown was asked for. Then they are cancelled, and go on elsewhere from their
     /// committed cursor.
     pub drain: Duration,
+    /// Pins every run to this build. Without it, whatever worker comes takes a run over, as on a developer's machine.
+    pub version: Option<Version>,
+    /// Registers the sagas: [`leadline_workflows::register`], but where a suite tries others in their place.
+    pub sagas: fn(&mut WorkerOptions, Limits) -> Result<(), WorkflowRegistrationError>,
     /// Further interceptors around each run, within leadline's own.
     pub interceptors: Vec<WorkflowInterceptorConstructor>,
 }
@@ -58,6 +64,8 @@ impl WorkerConfig {
             slots: Slots::default(),
             sticky_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(20),
+            version: None,
+            sagas: |options, limits| leadline_workflows::register(options, limits),
             interceptors: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod config;
 mod connection;
+pub mod deployment;
 mod interception;
 mod meter;
 pub mod replay;

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::{Slots, WorkerConfig},
     connection::connect_measured,
+    deployment::Version,
     interception::{self, Steps},
     meter::PageMeter,
     stamping::{StampRun, StampSteps},
@@ -76,7 +77,8 @@ async fn run_lanes(
     let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
     let stop_all = || stops.iter().for_each(|stop| stop());
     let queues: Vec<String> = workers.iter().map(|worker| worker.task_queue().to_owned()).collect();
-    tracing::info!(namespace = %config.namespace, queues = queues.join(" "), "worker polls");
+    let version = config.version.as_ref().map(ToString::to_string);
+    tracing::info!(namespace = %config.namespace, queues = queues.join(" "), version, "worker polls");
     let running = join_all(workers.iter_mut().zip(queues).map(|(worker, queue)| {
         let stop_all = &stop_all;
         async move {
@@ -106,8 +108,7 @@ fn build(
 ) -> Result<Worker, WorkerError> {
     let queue = lane.queue(&config.queue);
     let mut options = WorkerOptions::new(&queue)
-        // The default hashes the binary, which takes seconds for a debug build.
-        .deployment_options(WorkerDeploymentOptions::from_build_id(concat!("leadline-", env!("CARGO_PKG_VERSION")).to_owned()))
+        .deployment_options(config.version.as_ref().map_or_else(unversioned, Version::options))
         .tuner(tuner(&config.slots, lane))
         .sticky_queue_schedule_to_start_timeout(config.sticky_timeout)
         .graceful_shutdown_period(config.drain)
@@ -116,7 +117,7 @@ fn build(
         .build();
     let refused = |reason: String| WorkerError::Setup { queue: queue.clone(), reason };
     if lane == Lane::Light {
-        leadline_workflows::register(&mut options, config.limits).map_err(|e| refused(e.to_string()))?;
+        (config.sagas)(&mut options, config.limits).map_err(|e| refused(e.to_string()))?;
     }
     leadline_activities::register(&mut options, lane, services);
     options.activity_inbound_interceptor(Steps);
@@ -128,6 +129,11 @@ fn build(
         options.workflow_interceptor(interceptor.clone());
     }
     Worker::new(runtime, client.clone(), options).map_err(|e| refused(e.to_string()))
+}
+
+/// The default hashes the binary, which takes seconds for a debug build.
+fn unversioned() -> WorkerDeploymentOptions {
+    WorkerDeploymentOptions::from_build_id(concat!("leadline-", env!("CARGO_PKG_VERSION")).to_owned())
 }
 
 fn tuner(slots: &Slots, lane: Lane) -> TunerHolder {

@@ -3,6 +3,7 @@
 mod drills;
 mod exports;
 mod models;
+mod moving;
 mod operations;
 mod parking;
 mod predictions;
@@ -16,6 +17,7 @@ use leadline_proto::v1;
 use leadline_secrets::Keyring;
 use leadline_serving::Predictor;
 use leadline_store::{Store, operations::Operation};
+use leadline_worker::deployment::Version;
 use tonic::{Response, Status};
 
 use crate::{failures, layers::observation::note_operation, shapes, starter::Starter};
@@ -29,6 +31,8 @@ pub struct Facade {
     pub starter: Starter,
     pub claim_lifetime: Duration,
     pub daily_api_calls: i64,
+    /// The build that this API is of.
+    pub version: Option<Version>,
 }
 
 /// An answer, or the status of its failure.

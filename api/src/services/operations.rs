@@ -3,8 +3,9 @@
 use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState};
 use leadline_proto::v1::{
     self, AbandonOperationRequest, CancelOperationRequest, GetOperationRequest, ListOperationAuditRequest,
-    ListOperationAuditResponse, ListOperationsRequest, ListOperationsResponse, ResolveParkedOperationsRequest,
-    ResolveParkedOperationsResponse, RetryOperationRequest, SkipOperationRequest, operations_server::Operations,
+    ListOperationAuditResponse, ListOperationsRequest, ListOperationsResponse, MoveOperationRequest,
+    ResolveParkedOperationsRequest, ResolveParkedOperationsResponse, RetryOperationRequest, SkipOperationRequest,
+    operations_server::Operations,
 };
 use leadline_store::{
     audit,
@@ -50,6 +51,10 @@ impl Operations for Facade {
 
     async fn abandon_operation(&self, request: Request<AbandonOperationRequest>) -> Result<Response<v1::Operation>, Status> {
         started(self.abandon(request.into_inner()).await)
+    }
+
+    async fn move_operation(&self, request: Request<MoveOperationRequest>) -> Result<Response<v1::Operation>, Status> {
+        started(self.move_to_build(request.into_inner()).await)
     }
 
     async fn resolve_parked_operations(

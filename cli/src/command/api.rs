@@ -15,7 +15,7 @@ use leadline_store::budgets;
 use super::Context;
 use crate::{
     error::{CliError, Result},
-    settings::{self, DatabaseArgs, KeyringArgs, LakeArgs},
+    settings::{self, BuildArgs, DatabaseArgs, KeyringArgs, LakeArgs},
     shutdown,
 };
 
@@ -62,6 +62,8 @@ pub struct Api {
     #[arg(long, env = "LEADLINE_CODEC_KEYLESS", requires = "codec_origin")]
     codec_keyless: bool,
     #[command(flatten)]
+    build: BuildArgs,
+    #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
     lake: LakeArgs,
@@ -103,6 +105,7 @@ impl Api {
                 reconcile_after: self.reconcile_after,
                 ..standard.sweep
             },
+            version: self.build.version(),
             codec: CodecConfig { origins: self.codec_origin.clone(), keyless: self.codec_keyless },
             ..standard
         }

@@ -2,6 +2,7 @@
 
 mod api;
 pub mod consent;
+mod deployment;
 pub mod dev;
 mod doctor;
 mod drill;
@@ -95,6 +96,9 @@ enum Command {
     Explain(explain::Explain),
     Api(Box<api::Api>),
     Worker(Box<worker::Worker>),
+    /// See the builds of the workers, and put one into production
+    #[command(subcommand)]
+    Deployment(deployment::Deployment),
     Replay(replay::Replay),
     Migrate(migrate::Migrate),
     ObjectStore(object_store::ObjectStore),
@@ -140,6 +144,7 @@ impl Cli {
             Command::Explain(verb) => verb.run(&context),
             Command::Api(part) => part.run(&context).await,
             Command::Worker(part) => part.run(&context).await,
+            Command::Deployment(verb) => verb.run(&context).await,
             Command::Replay(verb) => verb.run(&context).await,
             Command::Migrate(verb) => verb.run(&context).await,
             Command::ObjectStore(part) => part.run().await,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Context, PageArgs, hint_at_next_page,
-    parking::{self, GiveUp, Resolve, Retry},
+    parking::{self, GiveUp, Move, Resolve, Retry},
     tenant_id,
 };
 use crate::{
@@ -78,6 +78,10 @@ pub enum Operation {
     Abandon(GiveUp),
     /// Decide about all operations that are parked with one error code
     Resolve(Resolve),
+    /// Move a parked or stuck operation to the build of the API that is asked
+    ///
+    /// Its history is replayed there first; workers of that build then carry it on. It stays parked: decide about it afterwards.
+    Move(Move),
     /// Wait for the end of an operation, with a progress bar
     ///
     /// Ends with exit code 7 when the operation parks: it then needs a person.
@@ -163,6 +167,7 @@ impl Operation {
             Self::Skip(skip) => skip.skip(context, &client).await?,
             Self::Abandon(abandon) => abandon.abandon(context, &client).await?,
             Self::Resolve(resolve) => resolve.run(context, &client).await?,
+            Self::Move(verb) => verb.run(context, &client).await?,
             Self::Follow { operation } => {
                 let ended = follow::to_end(&client, &operation).await?;
                 context.show(&ended, print);

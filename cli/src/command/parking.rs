@@ -1,8 +1,8 @@
-//! `leadline operation retry|skip|abandon|resolve`: decisions about parked operations.
+//! `leadline operation retry|skip|abandon|resolve|move`: what people do about parked operations.
 
 use clap::Args;
 use leadline_proto::v1::{
-    self, AbandonOperationRequest, AtDeadline, Correction, OperationVerb, ResolveParkedOperationsRequest,
+    self, AbandonOperationRequest, AtDeadline, Correction, MoveOperationRequest, OperationVerb, ResolveParkedOperationsRequest,
     ResolveParkedOperationsResponse, RetryOperationRequest, SkipOperationRequest,
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client::{Answer, Client},
     error::Result,
-    follow, output,
+    follow, output, settings,
 };
 
 #[derive(Debug, Args)]
@@ -47,6 +47,18 @@ pub struct GiveUp {
     /// Wait for the end of the operation, or until it parks again
     #[arg(long)]
     follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Move {
+    /// Id of the operation
+    operation: String,
+    /// Id of the build; the API that is asked has to be of that build
+    #[arg(long, value_parser = settings::build_id, value_name = "BUILD_ID")]
+    to: String,
+    /// Kept in the audit log
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +110,15 @@ impl GiveUp {
         let request = AbandonOperationRequest { operation_id: String::new(), reason: self.reason };
         let decided = decide(client, &self.operation, "abandon", &request).await?;
         show(context, client, decided, self.follow).await
+    }
+}
+
+impl Move {
+    pub async fn run(self, context: &Context, client: &Client) -> Result<()> {
+        let request = MoveOperationRequest { operation_id: String::new(), build_id: self.to, reason: self.reason };
+        let moved = decide(client, &self.operation, "move", &request).await?;
+        context.show(&moved, print);
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use super::Context;
 use crate::{
     error::{CliError, Result},
     part_health::{self, Dependencies},
-    settings::{self, DatabaseArgs, KeyringArgs, LakeArgs},
+    settings::{self, BuildArgs, DatabaseArgs, KeyringArgs, LakeArgs},
     shutdown,
 };
 
@@ -23,6 +23,9 @@ use crate::{
 ///
 /// Holds no state: run as many as needed. Temporal is found by the standard TEMPORAL_* environment and profile file, TLS and API
 /// key included. On SIGTERM it takes nothing new and lets running steps end; what is cut off goes on elsewhere.
+///
+/// In production give each build its --build-id: what begins on a build's workers ends on them, and `leadline deployment promote`
+/// says which build takes new runs.
 #[derive(Debug, Args)]
 pub struct Worker {
     /// Where health and metrics listen; port 0 takes a free one
@@ -50,6 +53,8 @@ pub struct Worker {
     #[arg(long, env = "LEADLINE_SALESFORCE_CA", value_name = "FILE")]
     salesforce_ca: Option<PathBuf>,
     #[command(flatten)]
+    build: BuildArgs,
+    #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
     lake: LakeArgs,
@@ -74,6 +79,7 @@ impl Worker {
         let config = WorkerConfig {
             slots: Slots { extraction: self.extraction_slots, compute: self.compute_slots, ..Slots::default() },
             drain: self.drain,
+            version: self.build.version(),
             ..WorkerConfig::new(connection.clone(), namespace.clone(), leadline_worker::data_converter(&keyring))
         };
         let failed = |error: leadline_worker::WorkerError| CliError::part("worker", &error);

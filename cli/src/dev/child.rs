@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{CliError, Result},
+    settings::BuildArgs,
     shutdown::SUPERVISED,
 };
 
@@ -173,6 +174,8 @@ fn spawn(part: &Part) -> Result<Process> {
         for name in inherited_temporal {
             command.env_remove(name);
         }
+        // Here a rebuild takes over what runs: pinned to the build before it, a run would wait for workers that never come again.
+        command.env_remove(BuildArgs::BUILD_ID);
         let mut child = command
             .args(&part.arguments)
             .envs(part.environment.iter().map(|(name, value)| (name, value)))

@@ -15,8 +15,8 @@ pub use course::{
 };
 pub use reconciling::{found_terminated, reconciled, unreconciled};
 pub use requests::{
-    ParkedFilter, decide, parked, put_off_decision, record_cancel, record_decision, request_cancel, undelivered,
-    undelivered_decisions, withdraw_decision,
+    ParkedFilter, decide, movable, parked, put_off_decision, record_cancel, record_decision, record_move_refused, request_cancel,
+    request_move, undelivered, undelivered_decisions, withdraw_decision,
 };
 
 use chrono::{DateTime, Utc};

@@ -8,7 +8,7 @@ use leadline_domain::{
     Code, OperationId, OperationKind, OperationState, TenantId,
     parking::{Decision, Instruction, Parked},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{Operation, columns, get, not_found};
 use crate::{
@@ -84,6 +84,44 @@ pub async fn decide(
     .fetch_one(tx.connection())
     .await
     .map_err(StoreError::from)
+}
+
+/// Writes down that somebody moves an operation to another build of the workers, and why.
+///
+/// # Errors
+/// `OPERATION_NOT_FOUND`, `OPERATION_ENDED`, and `OPERATION_NOT_PARKED` when it is neither parked nor stuck: a run that gets on ends
+/// on its own build.
+pub async fn request_move(tx: &mut impl Transact, id: &OperationId, actor: &str, detail: Json) -> Result<()> {
+    let operation = get(tx, id).await?;
+    movable(&operation)?;
+    let entry = AuditEntry { tenant: &operation.tenant, operation: Some(id), actor, action: "operation.move", detail };
+    audit::append(tx, &entry).await
+}
+
+/// # Errors
+/// `OPERATION_ENDED`, `OPERATION_NOT_PARKED`.
+pub fn movable(operation: &Operation) -> Result<()> {
+    if operation.state.is_ended() {
+        return Err(has_ended(operation));
+    }
+    if operation.parking.is_none() && operation.stuck_since.is_none() {
+        let why =
+            format!("operation {} is {}, neither parked nor stuck: it ends on its own build", operation.id, operation.state);
+        return Err(StoreError::refused(Code::OperationNotParked, why));
+    }
+    Ok(())
+}
+
+/// Writes down that an operation was not moved after all.
+pub async fn record_move_refused(tx: &mut impl Transact, operation: &Operation, detail: Json) -> Result<()> {
+    let entry = AuditEntry {
+        tenant: &operation.tenant,
+        operation: Some(&operation.id),
+        actor: "api",
+        action: "operation.move_refused",
+        detail,
+    };
+    audit::append(tx, &entry).await
 }
 
 /// Which parked operations are meant.

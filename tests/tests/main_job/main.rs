@@ -3,6 +3,7 @@
 mod chaos;
 mod codec;
 mod consent;
+mod deploying;
 mod durability;
 mod exactly_once;
 mod examples;

@@ -5,6 +5,7 @@
 mod drill;
 mod exporting;
 mod golden;
+mod moving;
 mod onboarding;
 mod parking;
 mod predicting;

@@ -190,7 +190,7 @@ fn scheduled(run: &RecordedRun, activity: &str) -> i64 {
 /// A promotion that activates whatever it is given.
 #[workflow]
 #[derive(Default)]
-struct UncheckedPromotion {
+pub struct UncheckedPromotion {
     desk: Desk,
 }
 

@@ -1,25 +1,19 @@
 //! Histories of a live Temporal server.
 
-use std::time::Duration;
-
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use leadline_domain::{Code, Failure, OperationKind};
-use leadline_worker::{
-    DataConverter, WorkerConfig, WorkerError,
-    replay::{self, RunName, ServerError},
-};
+use leadline_worker::replay::{self, RunName, ServerError};
 use temporalio_client::Client;
 
 use super::{Found, History};
 use crate::{
-    client::{Problem, TargetArgs},
+    client::TargetArgs,
     error::{CliError, Result},
-    settings,
+    temporal,
 };
 
 /// Histories asked for at a time; each may be as large as 50 MB.
 const FETCHES: usize = 16;
-const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Server {
     client: Client,
@@ -30,15 +24,8 @@ impl Server {
     /// # Errors
     /// When Temporal's settings do not make sense, or nobody answers at its address.
     pub async fn connect(target: &TargetArgs) -> Result<Self> {
-        let (connection, namespace) = settings::temporal(target)?;
-        let address = connection.target.to_string();
-        let config = WorkerConfig::new(connection, namespace, DataConverter::default());
-        match tokio::time::timeout(CONNECT_WITHIN, leadline_worker::connect(&config)).await {
-            Ok(Ok(client)) => Ok(Self { client, address }),
-            Ok(Err(WorkerError::Connect { address, reason })) => Err(CliError::TemporalUnreachable { address, reason }),
-            Ok(Err(error)) => Err(CliError::part("Temporal", &error)),
-            Err(_) => Err(CliError::TemporalUnreachable { address, reason: "no answer in time".to_owned() }),
-        }
+        let (client, address) = temporal::connect(target).await?;
+        Ok(Self { client, address })
     }
 
     /// One workflow's run; the latest, unless one is named.
@@ -103,5 +90,5 @@ fn not_found(message: String) -> CliError {
 }
 
 fn refused(code: Code, message: String) -> CliError {
-    CliError::Refused(Box::new(Problem::from(Failure::new(code, message))))
+    Failure::new(code, message).into()
 }
