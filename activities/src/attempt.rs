@@ -128,12 +128,11 @@ impl Attempt {
     }
 
     /// Commits the step's last effect with its result.
-    pub(crate) async fn finish<R: Serialize>(&self, mut tx: TenantTx, result: &R) -> Result<Done<R>, Failure> {
+    pub(crate) async fn finish<R: Serialize>(&self, tx: TenantTx, result: &R) -> Result<Done<R>, Failure> {
         let progress = self.pulse.progress().unwrap_or_else(|| whole_step(1));
-        operations::progress(&mut tx, &self.key.operation, &self.key.step, &progress).await?;
         let result = serde_json::to_value(result)
             .map_err(|e| Failure::new(Code::Internal, format!("a result cannot be written ({:?} error)", e.classify())))?;
-        let result = ledger::finish_step(tx, &self.key, &result).await?;
+        let result = ledger::finish_step(tx, &self.key, &result, &progress).await?;
         Ok(Done { result, of: PhantomData })
     }
 

@@ -189,8 +189,7 @@ impl Services {
             StepStart::Fresh => Json::Object(serde_json::Map::new()),
             StepStart::Resumed { facts } => facts,
         };
-        operations::leave_parking(&mut tx, &key.operation, run, *sequence).await?;
-        operations::progress(&mut tx, &key.operation, &key.step, &whole_step(0)).await?;
+        operations::begin_step(&mut tx, &key.operation, (&key.step, &whole_step(0)), (run, *sequence)).await?;
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);
         let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };
@@ -233,7 +232,8 @@ impl Services {
         let beat = info.heartbeat_timeout.map_or(DEFAULT_BEAT, |timeout| timeout / 3).max(Duration::from_millis(100));
         // On the heap: a body's future is large, and a test build would move it over the stack several times.
         let mut body = Box::pin(AssertUnwindSafe(faulty(fault, work).instrument(span.clone())).catch_unwind());
-        let mut ticks = tokio::time::interval(beat);
+        // Not at once: that would cost a call to the server for each of the many steps that are over by then.
+        let mut ticks = tokio::time::interval_at(Instant::now() + beat, beat);
         let mut drop_at: Option<Instant> = None;
         let outcome = loop {
             let dropped = async { tokio::time::sleep_until(drop_at.unwrap_or_else(Instant::now)).await };

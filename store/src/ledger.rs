@@ -12,7 +12,7 @@ use leadline_domain::{Code, OperationId};
 use serde_json::Value as Json;
 use sqlx::{FromRow, Row as _, postgres::PgRow};
 
-use crate::{Result, StoreError, TenantTx, Transact, row::parsed};
+use crate::{Result, StoreError, TenantTx, Transact, operations::Progress, row::parsed};
 
 /// Names one run of one step. A step that is run anew on purpose, after a reset, gets the next epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -171,33 +171,44 @@ pub async fn record_facts(tx: &mut TenantTx, key: &StepKey, facts: &Json) -> Res
     Ok(())
 }
 
-/// Commits the transaction, with the step's last effect, its facts and its result. When another attempt has finished the step
-/// meanwhile, the transaction is rolled back instead, and the result is that attempt's. Either way, answer with what is returned.
+/// Commits the transaction, with the step's last effect, its facts and its result, and shows `progress` in the operation's row.
+/// When another attempt has finished the step meanwhile, the transaction is rolled back instead, and the result is that attempt's.
+/// Either way, answer with what is returned.
+///
+/// The step's row is locked before the operation's, as an undo does it.
 ///
 /// # Errors
 /// `EPOCH_CLOSED`; nothing is committed then.
-pub async fn finish_step(mut tx: TenantTx, key: &StepKey, result: &Json) -> Result<Json> {
-    let row = locked(&mut tx, key).await?;
-    match row.state {
-        StepState::Open => {}
-        StepState::Done => {
-            tx.rollback().await?;
-            return Ok(row.result.unwrap_or(Json::Null));
-        }
-        StepState::Closed | StepState::Undone => return Err(epoch_closed(key)),
-    }
-    sqlx::query(
-        "UPDATE step_ledger SET state = 'done', result = $4, changed_at = now()
-         WHERE operation_id = $1 AND step = $2 AND epoch = $3",
+pub async fn finish_step(mut tx: TenantTx, key: &StepKey, result: &Json, progress: &Progress) -> Result<Json> {
+    let finished: bool = sqlx::query_scalar(
+        "WITH finished AS (
+             UPDATE step_ledger SET state = 'done', result = $4, changed_at = now()
+             WHERE operation_id = $1 AND step = $2 AND epoch = $3 AND state = 'open' RETURNING operation_id
+         ), shown AS (
+             UPDATE operations SET step = $2, progress = $5 FROM finished
+             WHERE operations.operation_id = finished.operation_id AND ended_at IS NULL
+         )
+         SELECT EXISTS (SELECT FROM finished)",
     )
     .bind(key.operation.as_str())
     .bind(&key.step)
     .bind(i64::from(key.epoch))
     .bind(result)
-    .execute(tx.connection())
+    .bind(sqlx::types::Json(progress))
+    .fetch_one(tx.connection())
     .await?;
-    tx.commit().await?;
-    Ok(result.clone())
+    if finished {
+        tx.commit().await?;
+        return Ok(result.clone());
+    }
+    let row = locked(&mut tx, key).await?;
+    match row.state {
+        StepState::Done => {
+            tx.rollback().await?;
+            Ok(row.result.unwrap_or(Json::Null))
+        }
+        StepState::Open | StepState::Closed | StepState::Undone => Err(epoch_closed(key)),
+    }
 }
 
 /// Closes the epoch: the first thing that an undo does, and to be committed before anything else of it. Waits for an effect

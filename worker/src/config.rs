@@ -8,15 +8,20 @@ use temporalio_client::{
     envconfig::{ConfigError, LoadClientConfigProfileOptions},
 };
 use temporalio_common::data_converters::DataConverter;
-use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError, workflow_interceptors::WorkflowInterceptorConstructor};
+use temporalio_sdk::{
+    WorkerOptions, WorkflowRegistrationError,
+    runtime::{AutoscalingOptions, PollerBehavior},
+    workflow_interceptors::WorkflowInterceptorConstructor,
+};
 
 use crate::deployment::Version;
 
 /// How many tasks of a kind a worker takes on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
-    pub workflow_tasks: usize,
-    pub light: usize,
+    pub workflow_tasks: Tuned,
+    /// Most of the time they wait, for a database or an org.
+    pub light: Tuned,
     /// Each streams a page: bounded by memory.
     pub extraction: usize,
     /// Each keeps processors busy.
@@ -25,8 +30,16 @@ pub struct Slots {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { workflow_tasks: 50, light: 50, extraction: 4, compute: 1 }
+        let tuned = Tuned { at_least: 50, at_most: 200 };
+        Self { workflow_tasks: tuned, light: tuned, extraction: 4, compute: 1 }
     }
+}
+
+/// So many tasks in any case, and more while the machine has processors and memory to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuned {
+    pub at_least: usize,
+    pub at_most: usize,
 }
 
 /// Typed configuration of a worker process.
@@ -40,6 +53,11 @@ pub struct WorkerConfig {
     pub queue: String,
     pub limits: Limits,
     pub slots: Slots,
+    /// How many polls each lane keeps open at the server, which says when more or fewer would do. A lane that has no slot free does
+    /// not poll.
+    pub pollers: PollerBehavior,
+    /// Runs that are kept in memory between their tasks.
+    pub cached_workflows: usize,
     /// How long a workflow waits for the worker that has it in memory, before another one takes it over by replay.
     pub sticky_timeout: Duration,
     /// How long running steps may go on after shutdown was asked for. Then they are cancelled, and go on elsewhere from their
@@ -62,6 +80,8 @@ impl WorkerConfig {
             queue: SAGA_QUEUE.to_owned(),
             limits: Limits::default(),
             slots: Slots::default(),
+            pollers: PollerBehavior::Autoscaling(AutoscalingOptions::builder().minimum(1).initial(5).maximum(50).build()),
+            cached_workflows: 1000,
             sticky_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(20),
             version: None,

@@ -10,9 +10,9 @@ mod run;
 mod search_attributes;
 mod stamping;
 
-pub use config::{Slots, WorkerConfig};
+pub use config::{Slots, Tuned, WorkerConfig};
 pub use connection::connect;
 pub use leadline_codec::data_converter;
-pub use run::{WorkerError, run};
+pub use run::{WorkerError, run, run_activities};
 pub use search_attributes::ensure_search_attributes;
 pub use temporalio_common::data_converters::DataConverter;

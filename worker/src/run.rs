@@ -14,20 +14,27 @@ use temporalio_sdk::{
     Runtime, Worker, WorkerOptions,
     runtime::{
         RuntimeOptions,
-        worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
+        worker_tuner::{
+            FixedSizeSlotSupplier, ResourceBasedSlotOptions, ResourceBasedSlotsForType, ResourceBasedTunerOptions, SlotSupplier,
+            TunerHolder,
+        },
     },
     workflow_interceptors::WorkflowInterceptorConstructor,
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{Slots, WorkerConfig},
+    config::{Slots, Tuned, WorkerConfig},
     connection::connect_measured,
     deployment::Version,
     interception::{self, Steps},
     meter::PageMeter,
     stamping::{StampRun, StampSteps},
 };
+
+/// Shares of the machine above which a worker takes on no more than it must.
+const MEMORY_IN_USE: f64 = 0.8;
+const PROCESSORS_IN_USE: f64 = 0.9;
 
 /// Why a worker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +56,23 @@ pub async fn run(
     services: Arc<Services>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), WorkerError> {
+    run_activities(config, move |options, lane| leadline_activities::register(options, lane, &services), shutdown).await
+}
+
+/// The same with the activities that `register` gives to each lane's worker, for whoever measures the sagas without their steps.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_activities(
+    config: WorkerConfig,
+    register: impl Fn(&mut WorkerOptions, Lane) + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), WorkerError> {
     let (ended, end) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     // Workflows are not `Send`: they live and die on one thread, which is theirs alone.
     let thread = std::thread::Builder::new().name("leadline-sagas".to_owned()).spawn(move || {
-        let outcome = runtime.block_on(run_lanes(&config, &services, shutdown));
+        let outcome = runtime.block_on(run_lanes(&config, &register, shutdown));
         // Nobody waits any more if the caller was dropped; the workers have stopped all the same.
         let _ = ended.send(outcome);
     });
@@ -64,7 +83,7 @@ pub async fn run(
 
 async fn run_lanes(
     config: &WorkerConfig,
-    services: &Arc<Services>,
+    register: &impl Fn(&mut WorkerOptions, Lane),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let refused = |reason: String| WorkerError::Setup { queue: config.queue.clone(), reason };
@@ -73,7 +92,7 @@ async fn run_lanes(
     let options = RuntimeOptions::builder().telemetry_options(telemetry).build().map_err(|e| refused(e.to_string()))?;
     let runtime = Runtime::from_current_tokio(options).map_err(|e| refused(e.to_string()))?;
     let mut workers =
-        Lane::ALL.into_iter().map(|lane| build(config, services, &runtime, &client, lane)).collect::<Result<Vec<_>, _>>()?;
+        Lane::ALL.into_iter().map(|lane| build(config, register, &runtime, &client, lane)).collect::<Result<Vec<_>, _>>()?;
     let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
     let stop_all = || stops.iter().for_each(|stop| stop());
     let queues: Vec<String> = workers.iter().map(|worker| worker.task_queue().to_owned()).collect();
@@ -101,7 +120,7 @@ async fn run_lanes(
 
 fn build(
     config: &WorkerConfig,
-    services: &Arc<Services>,
+    register: &impl Fn(&mut WorkerOptions, Lane),
     runtime: &Runtime,
     client: &Client,
     lane: Lane,
@@ -110,6 +129,9 @@ fn build(
     let mut options = WorkerOptions::new(&queue)
         .deployment_options(config.version.as_ref().map_or_else(unversioned, Version::options))
         .tuner(tuner(&config.slots, lane))
+        .workflow_task_poller_behavior(config.pollers)
+        .activity_task_poller_behavior(config.pollers)
+        .max_cached_workflows(config.cached_workflows)
         .sticky_queue_schedule_to_start_timeout(config.sticky_timeout)
         .graceful_shutdown_period(config.drain)
         // Eager activities bypass the task queue, and so its fairness between tenants.
@@ -119,7 +141,7 @@ fn build(
     if lane == Lane::Light {
         (config.sagas)(&mut options, config.limits).map_err(|e| refused(e.to_string()))?;
     }
-    leadline_activities::register(&mut options, lane, services);
+    register(&mut options, lane);
     options.activity_inbound_interceptor(Steps);
     options.activity_inbound_interceptor(StampSteps);
     // What goes out meets them in reverse: the trace context is there when it is stamped.
@@ -137,15 +159,23 @@ fn unversioned() -> WorkerDeploymentOptions {
 }
 
 fn tuner(slots: &Slots, lane: Lane) -> TunerHolder {
-    let activities = match lane {
-        Lane::Light => slots.light,
-        Lane::Extraction => slots.extraction,
-        Lane::Compute => slots.compute,
+    let fixed = |slots| SlotSupplier::from(FixedSizeSlotSupplier::new(slots));
+    let (workflow_tasks, activities) = match lane {
+        Lane::Light => (tuned(slots.workflow_tasks).into(), tuned(slots.light).into()),
+        // No workflow runs there.
+        Lane::Extraction => (fixed(1), fixed(slots.extraction)),
+        Lane::Compute => (fixed(1), fixed(slots.compute)),
     };
     TunerHolder::builder()
-        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(slots.workflow_tasks))
-        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
+        .workflow_task_slot_supplier(workflow_tasks)
+        .activity_task_slot_supplier(activities)
         .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
         .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
         .build()
+}
+
+fn tuned(slots: Tuned) -> ResourceBasedSlotsForType {
+    let aim = ResourceBasedTunerOptions::builder().target_memory_usage(MEMORY_IN_USE).target_cpu_usage(PROCESSORS_IN_USE).build();
+    let bounds = ResourceBasedSlotOptions::builder().minimum_slots(slots.at_least).maximum_slots(slots.at_most).build();
+    ResourceBasedSlotsForType::new(aim, bounds)
 }

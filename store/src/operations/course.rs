@@ -102,12 +102,31 @@ pub async fn update_state(tx: &mut impl Transact, id: &OperationId, update: &Cou
     Ok(updated.rows_affected() > 0)
 }
 
-/// Notes that a step is being tried by this run, where the row still has the parking of a run that was reset meanwhile.
-pub async fn leave_parking(tx: &mut impl Transact, id: &OperationId, run_id: &str, sequence: i64) -> Result<()> {
+/// Shows that this run tries a step now, also where the row still has the parking of a run that was reset meanwhile.
+pub async fn begin_step(
+    tx: &mut impl Transact,
+    id: &OperationId,
+    (step, progress): (&str, &Progress),
+    (run_id, sequence): (&str, i64),
+) -> Result<()> {
+    let parked: Option<bool> = sqlx::query_scalar(
+        "UPDATE operations SET step = $2, progress = $3 WHERE operation_id = $1 AND ended_at IS NULL
+         RETURNING state = 'parked' AND sequence < $4",
+    )
+    .bind(id.as_str())
+    .bind(step)
+    .bind(sqlx::types::Json(progress))
+    .bind(sequence)
+    .fetch_optional(tx.connection())
+    .await?;
+    if parked == Some(true) { leave_parking(tx, id, run_id, sequence).await } else { Ok(()) }
+}
+
+async fn leave_parking(tx: &mut impl Transact, id: &OperationId, run_id: &str, sequence: i64) -> Result<()> {
     sqlx::query(
         "UPDATE operations SET state = 'running', sequence = $3, run_id = $2, code = NULL, message = NULL, parked_at = NULL,
                                park_deadline = NULL, at_deadline = NULL, verbs = '{}', decision = NULL, decision_due_at = NULL
-         WHERE operation_id = $1 AND state = 'parked' AND sequence < $3",
+         WHERE operation_id = $1",
     )
     .bind(id.as_str())
     .bind(run_id)

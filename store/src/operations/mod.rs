@@ -10,7 +10,7 @@ mod requests;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, NewParking, begin_undo, close, correct, leave_parking, note_late_cancel, pass_pivot, progress,
+    Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_late_cancel, pass_pivot, progress,
     record_run, record_start, update_state,
 };
 pub use reconciling::{found_terminated, reconciled, unreconciled};

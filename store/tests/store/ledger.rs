@@ -5,6 +5,7 @@ use leadline_store::{
     Store, StoreError, TenantTx, consents,
     export_parts::{self, ExportPart},
     ledger::{self, StepKey, StepStart, StepState},
+    operations::{self, Progress},
 };
 use serde_json::json;
 
@@ -31,6 +32,10 @@ fn part(number: i32) -> ExportPart {
     }
 }
 
+fn halfway() -> Progress {
+    Progress { unit: "rows".into(), done: 100_000, total: Some(200_000) }
+}
+
 fn is_closed<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> bool {
     outcome.unwrap_err().code() == Some(Code::EpochClosed)
 }
@@ -53,13 +58,15 @@ async fn a_repeated_attempt_resumes_from_facts_and_parts_and_answers_with_the_fi
     assert_eq!(export_parts::commit_part(&mut tx, &key, &other_file).await.unwrap(), part(0), "the first one stands");
     export_parts::commit_part(&mut tx, &key, &part(1)).await.unwrap();
     assert_eq!(export_parts::parts(&mut tx, &key.operation, 1).await.unwrap(), [part(0), part(1)]);
-    assert_eq!(ledger::finish_step(tx, &key, &json!({ "rows": 100_000 })).await.unwrap(), json!({ "rows": 100_000 }));
+    assert_eq!(ledger::finish_step(tx, &key, &json!({ "rows": 100_000 }), &halfway()).await.unwrap(), json!({ "rows": 100_000 }));
 
     let mut slow = db.store.tenant(&tenant).await.unwrap();
     write_effect(&mut slow, "slow").await;
-    assert_eq!(ledger::finish_step(slow, &key, &json!({ "rows": 1 })).await.unwrap(), json!({ "rows": 100_000 }));
+    assert_eq!(ledger::finish_step(slow, &key, &json!({ "rows": 1 }), &halfway()).await.unwrap(), json!({ "rows": 100_000 }));
     let mut tx = db.store.tenant(&tenant).await.unwrap();
     assert_eq!(effects(&mut tx).await, 0, "the slower attempt's effect is gone with its transaction");
+    let shown = operations::get(&mut tx, &key.operation).await.unwrap();
+    assert_eq!((shown.step, shown.progress), (Some(key.step.clone()), Some(halfway())), "seen with the step's end");
     assert_eq!(ledger::open_step(&mut tx, &key).await.unwrap(), StepStart::Done { result: json!({ "rows": 100_000 }) });
     assert!(is_closed(export_parts::commit_part(&mut tx, &key, &part(2)).await));
     assert_eq!(ledger::result(&mut tx, &key).await.unwrap(), Some(json!({ "rows": 100_000 })));
@@ -101,7 +108,7 @@ async fn a_zombie_that_wakes_up_after_its_undo_changes_nothing() {
         assert!(is_closed(ledger::record_facts(&mut tx, &key, &json!({ "late": true })).await));
         assert!(is_closed(export_parts::commit_part(&mut tx, &key, &part(1)).await));
         write_effect(&mut tx, "late").await;
-        assert!(is_closed(ledger::finish_step(tx, &key, &json!(null)).await));
+        assert!(is_closed(ledger::finish_step(tx, &key, &json!(null), &halfway()).await));
 
         let mut undo = db.store.tenant(&tenant).await.unwrap();
         ledger::close_epoch(&mut undo, &key).await.unwrap();
