@@ -65,7 +65,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     let mut report = Report::default();
 
     let blue = Worker::of_product(&stack, build(BLUE));
-    promote(&stack, plan, BLUE, &mut report).await;
+    if !promote(&stack, plan, BLUE, &mut report).await {
+        return report.close(0, plan.pinned);
+    }
     let mut waiting = Vec::new();
     for _ in 0..plan.waiting {
         waiting.push(api.start(&drills, &json!({ "waitAt": "BEFORE_PIVOT" })).await);
@@ -79,7 +81,10 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     tokio::time::sleep(plan.load / 2).await;
     let green = Worker::of_changed(&stack, build(GREEN));
     let began = Utc::now();
-    promote(&stack, plan, GREEN, &mut report).await;
+    if !promote(&stack, plan, GREEN, &mut report).await {
+        // The runbook ends here: with the old worker gone, nobody would carry its runs on.
+        return report.close(waiting.len(), plan.pinned);
+    }
     let switch = Switch { began, ended: Utc::now() };
     say(&format!("{GREEN} takes new runs"));
     for id in &waiting {
@@ -132,12 +137,14 @@ fn output_count(n: usize) -> String {
     if n < 1_000 { n.to_string() } else { format!("{},{:03}", n / 1_000, n % 1_000) }
 }
 
-async fn promote(stack: &DevStack, plan: Plan, build_id: &str, report: &mut Report) {
+/// Whether the build takes new runs now.
+async fn promote(stack: &DevStack, plan: Plan, build_id: &str, report: &mut Report) -> bool {
     if !plan.pinned {
-        return;
+        return true;
     }
     let said = verb(stack, &["deployment", "promote", build_id, "--wait", "60"]).await;
     report.expect(said.code == 0, || format!("{build_id} is not promoted: {said:?}"));
+    said.code == 0
 }
 
 /// Starts drills at the plan's pace, whether those before have been answered or not; answers the ids, and what was refused.

@@ -3,7 +3,6 @@
 mod chaos;
 mod codec;
 mod consent;
-mod deploying;
 mod durability;
 mod exactly_once;
 mod examples;
