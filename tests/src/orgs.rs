@@ -103,8 +103,10 @@ impl Drop for Org {
     }
 }
 
-/// Of the three that listen at the same time, none is the same.
+/// Below those that outgoing connections may have, so that it finds them again after it was killed. Of the three that listen at
+/// the same time, none is the same.
 fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+    let free = || (0..100).find_map(|_| TcpListener::bind(("127.0.0.1", rand::random_range(10_000..=32_000))).ok());
+    let listeners = [(); 3].map(|()| free().expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
 }

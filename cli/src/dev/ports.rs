@@ -1,6 +1,9 @@
 //! The ports of the dev stack: a fixed set, so that links and bookmarks stay good, each of them overridable.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    ops::RangeInclusive,
+};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -156,8 +159,19 @@ impl Wanted {
     }
 }
 
+/// Where free ports are looked for: below those that the kernel lends to outgoing connections (from 32768 on, unless it is told
+/// otherwise), one of which would take the port of a part that is just being started, or started again.
+const FREE_PORTS: RangeInclusive<u16> = 10_000..=32_000;
+const TRIES: usize = 100;
+
+/// Listens on the port, or on any free one for 0.
 fn listen(port: u16) -> std::io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    if port != 0 {
+        return bind(port);
+    }
+    let found = (0..TRIES).find_map(|_| bind(rand::random_range(FREE_PORTS)).ok());
+    found.map_or_else(|| bind(0), Ok)
 }
 
 #[cfg(test)]
@@ -184,6 +198,10 @@ mod tests {
         let flags = Flags::parse_from(["dev", "--free-ports"]).ports;
         let ports = flags.choose(None, WhenTaken::Refuse).unwrap();
         assert_eq!(all(&ports).len(), 9);
+        assert!(
+            all(&ports).iter().all(|port| (10_000..=32_000).contains(port)),
+            "none that an outgoing connection may have: {ports:?}"
+        );
         assert_eq!(flags.choose(Some(&ports), WhenTaken::Refuse).unwrap(), ports);
     }
 
