@@ -2,7 +2,7 @@
 //! could meet.
 
 use std::{
-    io::{BufRead as _, Write as _},
+    io::Write as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
@@ -29,6 +29,7 @@ use temporalio_sdk::workflow_interceptors::{
 use crate::{
     ground::Ground,
     scenario::{Scenario, limits, steps},
+    told,
 };
 
 /// All that the process is told, on one line of its standard input. When that input ends, so does the process.
@@ -104,13 +105,7 @@ impl Drop for CrashingWorker {
 /// When anything is not as the spec says.
 pub async fn run() {
     leadline_salesforce::tls::install_default_provider();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).expect("a spec on the first line");
-    let spec: WorkerSpec = serde_json::from_str(&line).expect("a spec");
-    std::thread::spawn(|| {
-        std::io::stdin().lock().lines().for_each(drop);
-        std::process::exit(0);
-    });
+    let spec: WorkerSpec = told::first_line();
     let pools = StoreConfig { tenant_url: spec.tenant_url, operator_url: spec.operator_url, ..Ground::pools() };
     let store = Store::connect(&pools).await.expect("the database lets the roles in");
     let endpoint = spec.lake_endpoint.parse().expect("a URL");

@@ -202,6 +202,14 @@ impl DevStack {
         }
     }
 
+    /// Every run that Temporal lists: workflow id and status.
+    pub fn runs(&self) -> Vec<(String, String)> {
+        let listed = self.temporal(&["workflow", "list", "--limit", "100000", "--output", "json"]);
+        let listed: Vec<Json> = serde_json::from_str(&listed).expect("a list is JSON");
+        let text = |json: &Json| json.as_str().expect("a run has an id and a status").to_owned();
+        listed.iter().map(|run| (text(&run["execution"]["workflowId"]), text(&run["status"]))).collect()
+    }
+
     /// The ids of the events that completed a workflow task of the latest run: what it can be reset to.
     pub fn workflow_tasks(&self, workflow: &str) -> Vec<i64> {
         let shown = self.temporal(&["workflow", "show", "--workflow-id", workflow, "--output", "json"]);

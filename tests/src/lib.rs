@@ -16,6 +16,7 @@ pub mod orgs;
 pub mod proxy;
 pub mod scenario;
 pub mod starts;
+mod told;
 pub mod tools;
 pub mod vendor;
 pub mod versions;

@@ -1,6 +1,6 @@
 //! The build that is deployed: its drills do something else than those of the build before it.
 
-use std::{io::BufRead as _, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use leadline_activities::{Parts, Services, StepConfig};
 use leadline_domain::operation::{RunDrill, SagaInput};
@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use crate::{dev_stack::DevStack, ground::Ground, scenario::connection};
+use crate::{dev_stack::DevStack, ground::Ground, scenario::connection, told};
 
 /// All that a worker of that build is told, on one line of its standard input. When that input ends, so does the worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,13 +58,7 @@ impl Spec {
 /// When anything is not as the spec says.
 pub async fn work() {
     leadline_salesforce::tls::install_default_provider();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).expect("a spec on the first line");
-    let spec: Spec = serde_json::from_str(&line).expect("a spec");
-    std::thread::spawn(|| {
-        std::io::stdin().lock().lines().for_each(drop);
-        std::process::exit(0);
-    });
+    let spec: Spec = told::first_line();
     let pools = StoreConfig { tenant_url: spec.tenant_url, operator_url: spec.operator_url, ..Ground::pools() };
     let store = Store::connect(&pools).await.expect("the database lets the roles in");
     let bucket = LakeConfig {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::TryStreamExt as _;
 use leadline_lake::Prefix;
-use serde_json::Value as Json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{jobs::Done, load::Outcome};
@@ -101,12 +100,9 @@ async fn objects(stack: &DevStack, owner: &mut PgConnection, outcome: &Outcome, 
 
 /// Each operation has one workflow, which ended as its row did.
 fn temporal(stack: &DevStack, outcome: &Outcome, found: &mut Found) {
-    let listed = stack.temporal(&["workflow", "list", "--limit", "100000", "--output", "json"]);
-    let listed: Json = serde_json::from_str(&listed).expect("a list is JSON");
-    let mut statuses: HashMap<&str, Vec<&str>> = HashMap::new();
-    for run in listed.as_array().into_iter().flatten() {
-        let (id, status) = (run["execution"]["workflowId"].as_str(), run["status"].as_str());
-        statuses.entry(id.unwrap_or_default()).or_default().push(status.unwrap_or_default());
+    let mut statuses: HashMap<String, Vec<String>> = HashMap::new();
+    for (id, status) in stack.runs() {
+        statuses.entry(id).or_default().push(status);
     }
     let mut wrong = Vec::new();
     for done in &outcome.done {

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value as Json;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow, WorkflowFetchHistoryOptions};
 use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 
@@ -34,11 +33,7 @@ pub async fn after(stack: &DevStack, kills: &[Kill]) -> Recovery {
     let address = format!("http://{}", stack.endpoint("/temporal_address")).parse::<url::Url>().expect("a URL");
     let connection = Connection::connect(ConnectionOptions::new(address).build()).await.expect("the Temporal server answers");
     let client = Client::new(connection, ClientOptions::new("default").build()).expect("a client of the default namespace");
-    let listed = stack.temporal(&["workflow", "list", "--limit", "100000", "--output", "json"]);
-    let listed: Json = serde_json::from_str(&listed).expect("a list is JSON");
-    let ids = listed.as_array().cloned().unwrap_or_default().into_iter();
-    let ids = ids.filter_map(|run| Some(run["execution"]["workflowId"].as_str()?.to_owned()));
-    let histories = stream::iter(ids).map(|id| {
+    let histories = stream::iter(stack.runs()).map(|(id, _)| {
         let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
         async move { handle.fetch_history(WorkflowFetchHistoryOptions::default()).try_collect::<Vec<_>>().await }
     });
