@@ -32,6 +32,9 @@ CREATE TABLE operations (
     terminated_at timestamptz,
     -- its workflow task keeps failing, since then
     stuck_since  timestamptz,
+    -- and so says that event of its history
+    stuck_event  bigint,
+    stuck_why    text,
     -- when its run was last compared with this row
     reconciled_at timestamptz NOT NULL DEFAULT now(),
     -- its effect has been seen, or its undoing has begun; never both
@@ -101,6 +104,23 @@ CREATE TABLE step_ledger (
     PRIMARY KEY (operation_id, step, epoch)
 );
 CALL isolate_tenants('step_ledger');
+
+-- Heavy steps that run, or wait in line for it: a lane runs only so many of a tenant's at a time, on whatever worker.
+CREATE TABLE step_permits (
+    tenant_id    text NOT NULL,
+    lane         text NOT NULL,
+    operation_id text NOT NULL REFERENCES operations ON DELETE CASCADE,
+    step         text NOT NULL,
+    -- the attempt that runs; absent while the step waits
+    holder       text,
+    -- in the order in which they came, also within one moment
+    asked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- kept up by whoever runs: a worker that died leaves no permit behind
+    lapses_at    timestamptz NOT NULL,
+    PRIMARY KEY (operation_id, step)
+);
+CREATE INDEX step_permits_by_lane ON step_permits (tenant_id, lane);
+CALL isolate_tenants('step_permits');
 
 CREATE TABLE audit_log (
     audit_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -150,7 +150,8 @@ CALL isolate_tenants('predictions');
 CREATE TABLE drills (
     tenant_id    text NOT NULL REFERENCES tenants ON DELETE CASCADE,
     operation_id text PRIMARY KEY,
-    -- the place of the saga's activity, in the order of scheduling, that has asked for an operator
+    -- the run that has asked for an operator, and the place of its activity in the order of scheduling
+    asked_in     text,
     asked_at     bigint,
     completed    boolean NOT NULL DEFAULT false,
     debriefed    boolean NOT NULL DEFAULT false

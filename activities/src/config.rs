@@ -28,6 +28,10 @@ pub struct StepConfig {
     pub fenced_calls: usize,
     /// How long the answer of a prediction waits to be delivered.
     pub claim_lifetime: Duration,
+    /// Heavy steps of one tenant that run at the same time, on all workers together.
+    pub heavy_per_tenant: HeavyPerTenant,
+    /// How long the permit of a heavy step stands that nobody keeps up any more, as when its worker died.
+    pub permit_lapses: Duration,
     /// Waits between attempts to call an org back: the first, doubled up to the longest.
     pub first_callback: Duration,
     pub longest_callback: Duration,
@@ -43,6 +47,20 @@ pub struct StepConfig {
     pub stall_after: Duration,
 }
 
+/// Of each lane, so many steps of a tenant at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeavyPerTenant {
+    pub extraction: u32,
+    pub compute: u32,
+}
+
+impl Default for HeavyPerTenant {
+    /// Half of what one worker's extraction slots are, so that another tenant finds one free; and one training run.
+    fn default() -> Self {
+        Self { extraction: 2, compute: 1 }
+    }
+}
+
 impl Default for StepConfig {
     fn default() -> Self {
         Self {
@@ -54,6 +72,8 @@ impl Default for StepConfig {
             daily_api_calls: budgets::DAILY_CALLS,
             export_calls: 50,
             fenced_calls: 6,
+            heavy_per_tenant: HeavyPerTenant::default(),
+            permit_lapses: Duration::from_secs(30),
             claim_lifetime: Duration::from_secs(7 * 24 * 3600),
             first_callback: Duration::from_secs(2),
             longest_callback: Duration::from_secs(3600),

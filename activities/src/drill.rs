@@ -6,7 +6,10 @@ use leadline_domain::{
     Code, Failure, OperationId,
     operation::{DrillWait, RunDrill},
 };
-use leadline_store::{TenantTx, drills};
+use leadline_store::{
+    TenantTx,
+    drills::{self, Asker},
+};
 use leadline_workflows::{
     StepInput,
     run_drill::{ClearDrill, CompleteDrill, DebriefDrill, ForgoDebriefing, PrepareDrill, RehearseDrill},
@@ -31,14 +34,14 @@ impl DrillActivities {
 
     #[activity(definition = ClearDrill)]
     pub async fn clear_drill(self: Arc<Self>, ctx: ActivityContext, input: StepInput<RunDrill>) -> Result<(), ActivityError> {
-        let scheduled = sequence(&ctx);
-        self.0.undo(ctx, input, move |undoing, drill| clear_drill(undoing, drill, scheduled)).await
+        let asker = asker(&ctx);
+        self.0.undo(ctx, input, move |undoing, drill| clear_drill(undoing, drill, asker.clone())).await
     }
 
     #[activity(definition = RehearseDrill)]
     pub async fn rehearse_drill(self: Arc<Self>, ctx: ActivityContext, input: StepInput<RunDrill>) -> Result<(), ActivityError> {
-        let scheduled = sequence(&ctx);
-        self.0.step(ctx, input, move |attempt, drill| rehearse_drill(attempt, drill, scheduled)).await
+        let asker = asker(&ctx);
+        self.0.step(ctx, input, move |attempt, drill| rehearse_drill(attempt, drill, asker.clone())).await
     }
 
     #[activity(definition = CompleteDrill)]
@@ -48,8 +51,8 @@ impl DrillActivities {
 
     #[activity(definition = DebriefDrill)]
     pub async fn debrief_drill(self: Arc<Self>, ctx: ActivityContext, input: StepInput<RunDrill>) -> Result<(), ActivityError> {
-        let scheduled = sequence(&ctx);
-        self.0.step(ctx, input, move |attempt, drill| debrief_drill(attempt, drill, scheduled)).await
+        let asker = asker(&ctx);
+        self.0.step(ctx, input, move |attempt, drill| debrief_drill(attempt, drill, asker.clone())).await
     }
 
     #[activity(definition = ForgoDebriefing)]
@@ -62,15 +65,19 @@ impl DrillActivities {
     }
 }
 
+fn asker(ctx: &ActivityContext) -> Asker {
+    Asker { run: ctx.info().workflow_run_id.clone().unwrap_or_default(), scheduled: sequence(ctx) }
+}
+
 async fn prepare_drill(attempt: Attempt, _: RunDrill) -> Result<Done<()>, Failure> {
     let mut tx = attempt.fence().await?;
     drills::prepare(&mut tx, &attempt.key().operation).await?;
     attempt.finish(tx, &()).await
 }
 
-async fn rehearse_drill(attempt: Attempt, drill: RunDrill, scheduled: i64) -> Result<Done<()>, Failure> {
+async fn rehearse_drill(attempt: Attempt, drill: RunDrill, asker: Asker) -> Result<Done<()>, Failure> {
     let tx = match drill.wait_at {
-        DrillWait::BeforePivot => answered(attempt.fence().await?, &attempt.key().operation, scheduled).await?,
+        DrillWait::BeforePivot => answered(attempt.fence().await?, &attempt.key().operation, &asker).await?,
         DrillWait::Undo => return Err(Failure::new(Code::DrillFailed, "the drill fails, as it was told to")),
         DrillWait::AfterPivot | DrillWait::Nowhere => attempt.fence().await?,
     };
@@ -83,21 +90,21 @@ async fn complete_drill(attempt: Attempt, _: RunDrill) -> Result<Done<()>, Failu
     attempt.finish_pivot(tx, &()).await
 }
 
-async fn debrief_drill(attempt: Attempt, drill: RunDrill, scheduled: i64) -> Result<Done<()>, Failure> {
+async fn debrief_drill(attempt: Attempt, drill: RunDrill, asker: Asker) -> Result<Done<()>, Failure> {
     let operation = &attempt.key().operation;
     let mut tx = attempt.fence().await?;
     if drill.wait_at == DrillWait::AfterPivot {
-        tx = answered(tx, operation, scheduled).await?;
+        tx = answered(tx, operation, &asker).await?;
     }
     drills::debrief(&mut tx, operation).await?;
     attempt.finish(tx, &()).await
 }
 
-async fn clear_drill(undoing: Undoing, drill: RunDrill, scheduled: i64) -> Result<(), Failure> {
+async fn clear_drill(undoing: Undoing, drill: RunDrill, asker: Asker) -> Result<(), Failure> {
     let operation = &undoing.operation.operation;
     let mut tx = undoing.begin().await?;
     if drill.wait_at == DrillWait::Undo && drills::exists(&mut tx, operation).await? {
-        tx = answered(tx, operation, scheduled).await?;
+        tx = answered(tx, operation, &asker).await?;
     }
     drills::clear(&mut tx, operation).await?;
     Ok(tx.commit().await?)
@@ -107,8 +114,8 @@ async fn clear_drill(undoing: Undoing, drill: RunDrill, scheduled: i64) -> Resul
 ///
 /// # Errors
 /// `DRILL_WAITS` until then.
-async fn answered(mut tx: TenantTx, operation: &OperationId, scheduled: i64) -> Result<TenantTx, Failure> {
-    if drills::ask(&mut tx, operation, scheduled).await? {
+async fn answered(mut tx: TenantTx, operation: &OperationId, asker: &Asker) -> Result<TenantTx, Failure> {
+    if drills::ask(&mut tx, operation, asker).await? {
         return Ok(tx);
     }
     tx.commit().await?;

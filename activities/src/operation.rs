@@ -8,10 +8,14 @@ use leadline_store::{
     audit::{self, AuditEntry},
     ledger::{self, StepKey, StepStart, StepState},
     operations::{self, Closing, CourseUpdate, NewParking},
+    permits,
 };
 use leadline_workflows::{
     StepInput,
-    envelope::{BeginOperation, Beginning, CloseOperation, DecidePivot, Ending, Parking, RecordState, Settlement, StateChange},
+    envelope::{
+        ACCEPTANCE, BeginOperation, Beginning, BegunSteps, CloseOperation, DecidePivot, Ending, Parking, RecordState, Settlement,
+        StateChange,
+    },
 };
 use serde_json::{Value as Json, json};
 use temporalio_macros::activities;
@@ -35,6 +39,11 @@ impl OperationActivities {
         let run = ctx.info().workflow_run_id.clone().unwrap_or_default();
         let sequence = sequence(&ctx);
         self.keep(&ctx, || begin(&self.0, &input, &run, sequence)).await
+    }
+
+    #[activity(definition = BegunSteps)]
+    pub async fn begun_steps(self: Arc<Self>, ctx: ActivityContext, input: StepInput<()>) -> Result<Vec<String>, ActivityError> {
+        self.keep(&ctx, || begun(&self.0, &input)).await
     }
 
     #[activity(definition = RecordState)]
@@ -105,6 +114,14 @@ async fn done_steps(tx: &mut TenantTx, input: &StepInput<()>) -> Result<Vec<Stri
     Ok(done.map(|row| row.step).collect())
 }
 
+/// What the acceptance wrote is no step: every run knows of it.
+async fn begun(services: &Services, input: &StepInput<()>) -> Result<Vec<String>, Failure> {
+    let mut tx = services.store.tenant_read(&input.operation.tenant).await?;
+    let rows = ledger::steps(&mut tx, &input.operation.operation).await?;
+    let begun = rows.into_iter().filter(|row| row.epoch == input.epoch && row.state != StepState::Undone);
+    Ok(begun.map(|row| row.step).filter(|step| step != ACCEPTANCE).collect())
+}
+
 async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i64) -> Result<(), Failure> {
     let StateChange { state, code, message, parking, decision } = input.params.clone();
     let id = &input.operation.operation;
@@ -161,6 +178,7 @@ async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Fai
         closing = Closing { state: OperationState::Succeeded, result: None, code: None, message: Some(message) };
     }
     operations::close(&mut tx, id, &closing).await?;
+    permits::give_back_all(&mut tx, id).await?;
     if late_cancel && !before.state.is_ended() {
         operations::note_late_cancel(&mut tx, id).await?;
         let entry = AuditEntry {
@@ -175,7 +193,8 @@ async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Fai
     Ok(tx.commit().await?)
 }
 
-fn closing(ending: Ending) -> Closing {
+/// What the operation's row says of how it ended.
+pub fn closing(ending: Ending) -> Closing {
     let state = ending.state();
     match ending {
         Ending::Succeeded { result, late_cancel } => {

@@ -33,7 +33,7 @@ use leadline_store::{
     ledger::{self, StepKey, StepStart},
     operations,
 };
-use leadline_workflows::{StepInput, stop::report};
+use leadline_workflows::{Lane, StepInput, stop::report};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -45,15 +45,34 @@ use crate::{
     calls,
     faults::FaultKind,
     operation::sequence,
+    permit::Permit,
     pulse::Pulse,
     services::Services,
 };
+
+/// Whose attempt it is.
+struct AttemptOf {
+    lane: Lane,
+    run: String,
+    sequence: i64,
+    /// Names the attempt among all of its step.
+    holder: String,
+}
+
+impl AttemptOf {
+    fn new(ctx: &ActivityContext, lane: Lane) -> Self {
+        let info = ctx.info();
+        let run = info.workflow_run_id.clone().unwrap_or_default();
+        let holder = format!("{run} {} {}", info.activity_id, info.attempt);
+        Self { lane, run, sequence: sequence(ctx), holder }
+    }
+}
 
 /// How often a heartbeat is offered when the step names no timeout.
 const DEFAULT_BEAT: Duration = Duration::from_secs(10);
 
 impl Services {
-    /// Runs a step's body, or answers with what an earlier attempt has recorded.
+    /// Runs a light step's body, or answers with what an earlier attempt has recorded.
     pub(crate) async fn step<P, R, F>(
         self: &Arc<Self>,
         ctx: ActivityContext,
@@ -65,13 +84,29 @@ impl Services {
         R: DeserializeOwned,
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
+        self.step_on(Lane::Light, ctx, input, body).await
+    }
+
+    /// The same for a step of any lane. One that is heavy waits in line while as many of the tenant's run as may.
+    pub(crate) async fn step_on<P, R, F>(
+        self: &Arc<Self>,
+        lane: Lane,
+        ctx: ActivityContext,
+        input: StepInput<P>,
+        body: impl Fn(Attempt, P) -> F + Send + Sync,
+    ) -> Result<R, ActivityError>
+    where
+        P: Clone + Send + Sync,
+        R: DeserializeOwned,
+        F: Future<Output = Result<Done<R>, Failure>> + Send,
+    {
         let pulse = Arc::new(Pulse::new());
-        let run = (ctx.info().workflow_run_id.clone().unwrap_or_default(), sequence(&ctx));
+        let of = &AttemptOf::new(&ctx, lane);
         let work = |fault: Option<FaultKind>| {
-            let (input, pulse, body, run) = (input.clone(), Arc::clone(&pulse), &body, &run);
+            let (input, pulse, body) = (input.clone(), Arc::clone(&pulse), &body);
             async move {
                 let tenant = input.operation.tenant.clone();
-                self.attempt(input, run, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
+                self.attempt(input, of, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
             }
         };
         let result = self.supervise(&ctx, &pulse, work).await?;
@@ -173,7 +208,7 @@ impl Services {
     async fn attempt<P, R, F>(
         self: &Arc<Self>,
         input: StepInput<P>,
-        (run, sequence): &(String, i64),
+        of: &AttemptOf,
         pulse: Arc<Pulse>,
         body: &(impl Fn(Attempt, P) -> F + Send + Sync),
         fault: Option<FaultKind>,
@@ -189,15 +224,25 @@ impl Services {
             StepStart::Fresh => Json::Object(serde_json::Map::new()),
             StepStart::Resumed { facts } => facts,
         };
-        operations::begin_step(&mut tx, &key.operation, (&key.step, &whole_step(0)), (run, *sequence)).await?;
+        let permit = match self.permit(&mut tx, of.lane, &key, &of.holder).await? {
+            Ok(permit) => permit,
+            Err(waits) => {
+                tx.commit().await?;
+                return Err(waits);
+            }
+        };
+        operations::begin_step(&mut tx, &key.operation, (&key.step, &whole_step(0)), (&of.run, of.sequence)).await?;
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);
         let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };
-        let _held = self.config.faults.hold(fault.as_ref(), &attempt.key.step).await;
-        if fault == Some(FaultKind::Repeat) {
-            drop(Box::pin(body(attempt.clone(), input.params.clone())).await);
-        }
-        let outcome = Box::pin(body(attempt.clone(), input.params)).await;
+        let bodies = async {
+            let _held = self.config.faults.hold(fault.as_ref(), &attempt.key.step).await;
+            if fault == Some(FaultKind::Repeat) {
+                drop(Box::pin(body(attempt.clone(), input.params.clone())).await);
+            }
+            Box::pin(body(attempt.clone(), input.params.clone())).await
+        };
+        let outcome = Permit::hold(permit, bodies).await;
         calls::settle(self, &attempt.operation, &attempt.meter).await;
         match outcome {
             Ok(done) => Ok(done.result),
@@ -257,6 +302,10 @@ impl Services {
         match outcome {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(failure)) if failure.code == Code::Cancelled && drop_at.is_some() => Err(ActivityError::cancelled()),
+            Ok(Err(failure)) if failure.code == Code::ConcurrencyLimited => {
+                tracing::debug!(message = %failure.message, "step waits in line");
+                Err(ActivityError::application(report(&failure)))
+            }
             Ok(Err(failure)) => {
                 tracing::warn!(code = %failure.code, class = ?failure.class(), message = %failure.message, "step failed");
                 Err(ActivityError::application(report(&failure)))

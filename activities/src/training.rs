@@ -17,7 +17,7 @@ use leadline_store::{
     models::{self, Model, StagedArtifact},
 };
 use leadline_workflows::{
-    StepInput,
+    Lane, StepInput,
     train_model::{
         BeginTraining, DiscardArtifact, EvaluateGates, EvaluatedGates, FitModel, FittedModel, RegisterModel, RegisteredModel,
         RejectModel, TrainingPlan,
@@ -100,7 +100,7 @@ impl FitActivities {
         ctx: ActivityContext,
         input: StepInput<TrainingPlan>,
     ) -> Result<FittedModel, ActivityError> {
-        self.0.step(ctx, input, fit_model).await
+        self.0.step_on(Lane::Compute, ctx, input, fit_model).await
     }
 }
 

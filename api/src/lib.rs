@@ -15,6 +15,7 @@ mod acceptance;
 mod caller;
 mod codec;
 mod config;
+mod failing_task;
 mod failures;
 mod health;
 mod keys;

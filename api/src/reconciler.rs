@@ -1,9 +1,10 @@
 //! Compares what should be running with what runs.
 //!
 //! A run writes down how its operation ends before it ends itself. One that has ended otherwise was terminated by hand, or has
-//! timed out, or is not kept by the server any more, and would leave its operation running for ever. It is started anew, and
-//! unwinds what the ledger says was done. A run whose workflow task keeps failing meets a defect: it is shown as stuck, and goes on
-//! with the build that mends it.
+//! timed out, and would leave its operation running for ever: it is started anew, and unwinds what the ledger says was done. A run
+//! of which the server knows nothing was lost with the server's data: nobody wanted it to end, so it is started anew and goes on
+//! from what the ledger has. A run whose workflow task keeps failing meets a defect: it is shown as stuck, and goes on with the build
+//! that mends it.
 
 use leadline_domain::{Code, Failure};
 use leadline_store::operations::{self, Operation};
@@ -32,24 +33,32 @@ impl Starter {
     }
 
     async fn compare(&self, operation: &Operation, stuck_after: i32) -> Result<bool, Failure> {
-        let how = match self.temporal.status(&operation.reference()).await? {
-            RunStatus::Open { task_attempts } => {
-                let mut tx = self.store.tenant(&operation.tenant).await?;
-                operations::reconciled(&mut tx, &operation.id, task_attempts >= stuck_after).await?;
+        let status = self.temporal.status(&operation.reference()).await?;
+        let stuck = matches!(status, RunStatus::Open { task_attempts } if task_attempts >= stuck_after);
+        // Before the transaction: Temporal may take its time.
+        let failing = if stuck { self.temporal.failing_task(&operation.reference()).await? } else { None };
+        let mut tx = self.store.tenant(&operation.tenant).await?;
+        let found = match status {
+            RunStatus::Open { .. } => {
+                match stuck {
+                    true => operations::found_stuck(&mut tx, &operation.id, failing.as_ref()).await?,
+                    false => operations::found_alive(&mut tx, &operation.id).await?,
+                }
                 tx.commit().await?;
                 return Ok(false);
             }
-            RunStatus::Closed(how) => how,
-            RunStatus::Unknown => "not kept by the server",
+            RunStatus::Closed(how) => operations::found_terminated(&mut tx, &operation.id, how).await?,
+            RunStatus::Unknown => operations::found_lost(&mut tx, &operation.id).await?,
         };
-        let mut tx = self.store.tenant(&operation.tenant).await?;
-        if !operations::found_terminated(&mut tx, &operation.id, how).await? {
+        if !found {
             return Ok(false);
         }
         tx.commit().await?;
-        // When this start is lost, the next look finds the ended run again.
+        // When this start is lost, the next look finds the same again.
         self.temporal.start_anew(&operation.reference(), operation.params.clone()).await?;
-        info!(operation = %operation.id, how, "a run was lost; a new one unwinds it");
+        // At once: a run that is told late may be at its pivot by then.
+        self.deliver_cancel(operation).await?;
+        info!(operation = %operation.id, ?status, "a run had gone; a new one takes its place");
         Ok(true)
     }
 }

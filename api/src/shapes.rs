@@ -10,7 +10,7 @@ use leadline_store::{
     PageRequest,
     audit::AuditRow,
     consents::Consent,
-    operations::{Operation, Parking},
+    operations::{Operation, Parking, Stuck},
     tenants,
 };
 use serde_json::Value as Json;
@@ -36,8 +36,13 @@ pub fn operation(row: Operation) -> v1::Operation {
         workflow_id: row.workflow_id,
         run_id: row.run_id.unwrap_or_default(),
         parking: row.parking.map(|parked| parking(parked, row.code, step)),
-        stuck_since_time: stamp(row.stuck_since),
+        stuck: row.stuck.map(stuck),
     }
+}
+
+fn stuck(row: Stuck) -> v1::Stuck {
+    let (event_id, message) = row.failure.map(|failure| (failure.event_id, failure.message)).unwrap_or_default();
+    v1::Stuck { since_time: Some(row.since.into()), event_id, message }
 }
 
 fn parking(row: Parking, code: Option<Code>, step: String) -> v1::Parking {

@@ -96,6 +96,11 @@ impl Starter {
         if operation.run_id.is_none() {
             self.start(operation).await?;
         }
+        self.deliver_cancel(operation).await
+    }
+
+    /// Tells the run of a cancel, if one was asked for.
+    pub(crate) async fn deliver_cancel(&self, operation: &Operation) -> Result<(), Failure> {
         if operation.cancel_requested_at.is_some() {
             self.temporal.cancel(&operation.reference(), CANCEL_REASON).await?;
             let mut tx = self.store.tenant(&operation.tenant).await?;

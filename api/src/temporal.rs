@@ -7,26 +7,25 @@ use std::{sync::Arc, time::Duration};
 use leadline_codec::{Stamped, data_converter};
 use leadline_domain::{
     Code, Failure, Verb,
-    operation::{OperationRef, OperationState, SAGA_QUEUE, SagaInput, attribute},
+    operation::{OperationRef, SAGA_QUEUE, SagaInput},
     parking::{Decision, Instruction},
 };
 use leadline_secrets::Keyring;
-use leadline_telemetry::propagation;
+use leadline_worker::start_options;
 use serde_json::Value as Json;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions,
-    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions, WorkflowStartUpdateOptions,
+    WorkflowIdReusePolicy, WorkflowStartUpdateOptions,
     errors::{WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError},
 };
 use temporalio_common::{
-    HasWorkflowDefinition, Priority, UpdateDefinition, WorkflowDefinition,
+    HasWorkflowDefinition, UpdateDefinition, WorkflowDefinition,
     data_converters::DataConverter,
     protos::temporal::api::{
         common::v1::WorkflowExecution,
         enums::v1::WorkflowExecutionStatus,
         workflowservice::v1::{DescribeNamespaceRequest, DescribeWorkflowExecutionRequest},
     },
-    search_attributes::{SearchAttributeKey, SearchAttributes},
 };
 use tokio::sync::OnceCell;
 
@@ -122,7 +121,7 @@ impl Temporal {
     }
 
     async fn start_as(&self, operation: &OperationRef, params: Json, reuse: WorkflowIdReusePolicy) -> Result<Started, Failure> {
-        let options = start_options(operation, reuse);
+        let options = start_options(SAGA_QUEUE, operation, reuse);
         let value = SagaInput { operation: operation.clone(), params };
         let input = Stamped { tenant: Some(operation.tenant.clone()), value };
         let client = self.client().await?;
@@ -244,35 +243,17 @@ impl Temporal {
     }
 }
 
-async fn within<F: Future>(call: F) -> Result<F::Output, Failure> {
+pub(crate) async fn within<F: Future>(call: F) -> Result<F::Output, Failure> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(|_| {
         Failure::new(Code::TemporalUnavailable, format!("Temporal did not answer within {} s", CALL_TIMEOUT.as_secs()))
     })
 }
 
 /// What the server says of one request is a defect of that request; everything else may pass.
-fn unavailable(action: &str, status: &tonic::Status) -> Failure {
+pub(crate) fn unavailable(action: &str, status: &tonic::Status) -> Failure {
     let code = match status.code() {
         tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition | tonic::Code::OutOfRange => Code::Internal,
         _ => Code::TemporalUnavailable,
     };
     Failure::new(code, format!("cannot {action}: {}: {}", status.code(), status.message()))
-}
-
-fn start_options(operation: &OperationRef, reuse: WorkflowIdReusePolicy) -> WorkflowStartOptions {
-    let tenant = operation.tenant.to_string();
-    let attributes = SearchAttributes::new([
-        SearchAttributeKey::keyword(attribute::TENANT).value_set(tenant.clone()),
-        SearchAttributeKey::keyword(attribute::KIND).value_set(operation.kind.to_string()),
-        SearchAttributeKey::keyword(attribute::STATE).value_set(OperationState::Accepted.to_string()),
-    ]);
-    let mut priority = Priority::default();
-    priority.fairness_key = Some(tenant);
-    WorkflowStartOptions::new(SAGA_QUEUE, operation.workflow_id())
-        .id_reuse_policy(reuse)
-        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-        .search_attributes(attributes)
-        .priority(priority)
-        .maybe_header(propagation::current())
-        .build()
 }

@@ -88,10 +88,14 @@ codes! {
     DrillFailed = "DRILL_FAILED", 409, Terminal;
     /// Its run was terminated in Temporal.
     OperationTerminated = "OPERATION_TERMINATED", 409, Terminal;
+    /// It was accepted after the backup that PostgreSQL was restored from, and had not ended.
+    OperationLost = "OPERATION_LOST", 409, Terminal;
     /// An undo found that the operation's effect has been seen: a reset run must not take it back.
     PivotPassed = "PIVOT_PASSED", 409, NeedsOperator;
     /// An attempt woke up after its step had been undone; it changed nothing.
     EpochClosed = "EPOCH_CLOSED", 409, Terminal;
+    /// A heavy step waits until fewer of its tenant's run.
+    ConcurrencyLimited = "CONCURRENCY_LIMITED", 429, Retryable;
     StepTimedOut = "STEP_TIMED_OUT", 504, Terminal;
     /// A step met a defect of leadline, which it would meet again.
     StepDefect = "STEP_DEFECT", 500, Terminal;

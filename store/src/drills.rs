@@ -19,19 +19,30 @@ pub async fn exists(tx: &mut TenantTx, operation: &OperationId) -> Result<bool> 
     Ok(found.bind(operation.as_str()).fetch_one(tx.connection()).await?)
 }
 
-/// Asks for an operator, and says whether one has answered: an activity that was scheduled later than the one that asked is
-/// there because somebody wanted it so. `scheduled` is its place in the order of scheduling.
+/// The activity that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    pub run: String,
+    /// Its place in the order of scheduling.
+    pub scheduled: i64,
+}
+
+/// Asks for an operator, and says whether one has answered: an activity that was scheduled later than the one of its run that asked is
+/// there because somebody wanted it so. Another run asks anew.
 ///
 /// # Errors
 /// `INTERNAL` when the drill was not prepared.
-pub async fn ask(tx: &mut TenantTx, operation: &OperationId, scheduled: i64) -> Result<bool> {
-    let asked: Option<i64> =
-        sqlx::query_scalar("UPDATE drills SET asked_at = coalesce(asked_at, $2) WHERE operation_id = $1 RETURNING asked_at")
-            .bind(operation.as_str())
-            .bind(scheduled)
-            .fetch_optional(tx.connection())
-            .await?;
-    asked.map(|asked| asked < scheduled).ok_or_else(|| not_prepared(operation))
+pub async fn ask(tx: &mut TenantTx, operation: &OperationId, asker: &Asker) -> Result<bool> {
+    let asked: Option<i64> = sqlx::query_scalar(
+        "UPDATE drills SET asked_at = CASE WHEN asked_in = $2 THEN asked_at ELSE $3 END, asked_in = $2
+         WHERE operation_id = $1 RETURNING asked_at",
+    )
+    .bind(operation.as_str())
+    .bind(&asker.run)
+    .bind(asker.scheduled)
+    .fetch_optional(tx.connection())
+    .await?;
+    asked.map(|asked| asked < asker.scheduled).ok_or_else(|| not_prepared(operation))
 }
 
 /// # Errors

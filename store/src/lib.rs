@@ -21,6 +21,7 @@ pub mod models;
 pub mod object_schemas;
 pub mod operations;
 pub mod paging;
+pub mod permits;
 pub mod predictions;
 pub mod records;
 mod row;

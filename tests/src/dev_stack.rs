@@ -31,7 +31,8 @@ static STARTING: Mutex<()> = Mutex::const_new(());
 /// A running stack. It stops when this is dropped, and also when the test process dies.
 pub struct DevStack {
     supervisor: Child,
-    state: TempDir,
+    /// Gone once the stack is lost.
+    state: Option<TempDir>,
     /// `dev.json`: where everything is reached.
     pub endpoints: Json,
 }
@@ -43,8 +44,16 @@ impl DevStack {
     /// # Panics
     /// When the stack does not come up; with its output.
     pub async fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let alone = STARTING.lock().await;
         let state = tempfile::Builder::new().prefix("leadline-test-").tempdir().expect("a temporary directory");
+        Self::start_in(state, arguments, settings).await
+    }
+
+    /// The same in a directory that holds the state of an earlier stack, in its `state`.
+    ///
+    /// # Panics
+    /// As [`DevStack::start`].
+    pub async fn start_in(state: TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let alone = STARTING.lock().await;
         let log = fs::File::create(state.path().join("dev.out")).expect("a log file in the temporary directory");
         let supervisor = Command::new(tools::leadline())
             .args(["dev", "--free-ports", "--state-dir"])
@@ -59,7 +68,7 @@ impl DevStack {
             .stderr(log)
             .spawn()
             .expect("the leadline binary starts");
-        let mut stack = Self { supervisor, state, endpoints: Json::Null };
+        let mut stack = Self { supervisor, state: Some(state), endpoints: Json::Null };
         stack.endpoints = stack.ready().await;
         drop(alone);
         stack
@@ -87,12 +96,33 @@ impl DevStack {
     }
 
     pub fn state_dir(&self) -> PathBuf {
-        self.state.path().join("state")
+        self.directory().join("state")
     }
 
     /// What the supervisor printed.
     pub fn output(&self) -> String {
-        fs::read_to_string(self.state.path().join("dev.out")).unwrap_or_default()
+        fs::read_to_string(self.directory().join("dev.out")).unwrap_or_default()
+    }
+
+    fn directory(&self) -> &Path {
+        self.state.as_ref().expect("a stack that runs has its directory").path()
+    }
+
+    /// Ends everything at once, as a machine that is lost does, and hands over what lay on its disk.
+    ///
+    /// # Panics
+    /// When a part lives on.
+    pub async fn lose(mut self) -> TempDir {
+        let parts = children_of(i64::from(self.supervisor_pid().as_raw()));
+        self.supervisor.kill().expect("the supervisor is ours to kill");
+        self.supervisor.wait().expect("the supervisor is our child");
+        let gone = async {
+            while parts.iter().any(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(STOP_WITHIN, gone).await.expect("every part ends with its supervisor");
+        self.state.take().expect("a stack that runs has its directory")
     }
 
     /// An address of `dev.json`, by JSON pointer.
@@ -137,6 +167,20 @@ impl DevStack {
             let _ = kill(Pid::from_raw(i32::try_from(pid).expect("process ids fit")), Signal::SIGKILL);
         }
         true
+    }
+
+    /// Kills a part, and keeps the supervisor from starting it again until [`DevStack::bring_back`].
+    pub fn take_down(&self, part: &str) {
+        kill(self.supervisor_pid(), Signal::SIGSTOP).expect("the supervisor is ours to signal");
+        self.kill(part);
+    }
+
+    pub fn bring_back(&self) {
+        kill(self.supervisor_pid(), Signal::SIGCONT).expect("the supervisor is ours to signal");
+    }
+
+    fn supervisor_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.supervisor.id()).expect("process ids fit"))
     }
 
     /// Freezes a part: it keeps its connections and does nothing.
@@ -228,9 +272,12 @@ impl DevStack {
 
 impl Drop for DevStack {
     fn drop(&mut self) {
-        let supervisor = Pid::from_raw(i32::try_from(self.supervisor.id()).expect("process ids fit"));
-        // It may have ended already.
-        let _ = kill(supervisor, Signal::SIGTERM);
+        if self.state.is_none() {
+            return;
+        }
+        // It may have ended already, or be stopped.
+        let _ = kill(self.supervisor_pid(), Signal::SIGTERM);
+        let _ = kill(self.supervisor_pid(), Signal::SIGCONT);
         let began = Instant::now();
         while began.elapsed() < STOP_WITHIN {
             if matches!(self.supervisor.try_wait(), Ok(Some(_))) {

@@ -5,12 +5,14 @@
 //! REST API, by listing the bucket, by Temporal's CLI.
 
 pub mod api;
+pub mod backup;
 pub mod blue_green;
 pub mod chaos;
 pub mod collector;
 pub mod crashing;
 pub mod dev_stack;
 pub mod ground;
+mod interventions;
 pub mod org;
 pub mod orgs;
 pub mod proxy;

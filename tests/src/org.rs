@@ -3,9 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::StreamExt as _;
 use leadline_salesforce::{Credentials, Options, OrgClient};
 use serde_json::{Value as Json, json};
 
@@ -80,4 +82,14 @@ impl Controls {
         let answer = self.http.delete(format!("{}/faults", self.base)).send().await.expect("the simulator answers");
         assert!(answer.status().is_success());
     }
+}
+
+/// The id of a lead that is not converted.
+///
+/// # Panics
+/// When the org has none.
+pub async fn open_lead(org: &OrgClient) -> String {
+    let mut records = pin!(org.query("SELECT Id FROM Lead WHERE IsConverted = false LIMIT 1"));
+    let record = records.next().await.expect("the generated org has open leads").expect("the org answers a query");
+    record.id().expect("a record has an id").to_owned()
 }

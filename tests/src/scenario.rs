@@ -25,8 +25,8 @@ use leadline_workflows::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions,
-    WorkflowStartUpdateOptions, errors::WorkflowUpdateError,
+    Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowStartUpdateOptions,
+    errors::WorkflowUpdateError,
 };
 use temporalio_common::UpdateDefinition;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -219,12 +219,6 @@ impl Scenario {
         OperationRef { tenant: self.tenant.clone(), operation: id.clone(), kind }
     }
 
-    /// As `temporal workflow cancel` does it.
-    pub async fn cancel(&self, kind: OperationKind, id: &OperationId) {
-        let handle = self.temporal.get_workflow_handle::<UntypedWorkflow>(self.reference(kind, id).workflow_id());
-        handle.cancel(WorkflowCancelOptions::builder().reason("the test suite").build()).await.expect("a cancel is taken");
-    }
-
     pub async fn operation(&self, id: &OperationId) -> Operation {
         let mut tx = self.store.tenant(&self.tenant).await.unwrap();
         operations::get(&mut tx, id).await.unwrap()
@@ -306,7 +300,8 @@ impl Scenario {
     /// Lets so much time pass between two attempts of a step, for what a test has to do there.
     pub async fn retry_after(&mut self, pause: Duration) {
         self.stop_worker().await;
-        (self.limits.first_retry, self.limits.longest_retry) = (pause, pause);
+        let limits = &mut self.limits;
+        (limits.first_retry, limits.longest_retry, limits.longest_heavy_retry) = (pause, pause, pause);
         self.start_worker();
     }
 
@@ -340,6 +335,7 @@ pub fn limits() -> Limits {
         light_patience: Duration::from_secs(30),
         first_retry: Duration::from_millis(50),
         longest_retry: Duration::from_millis(500),
+        longest_heavy_retry: Duration::from_millis(500),
         first_round: Duration::from_millis(200),
         longest_round: Duration::from_secs(1),
         ..Limits::default()

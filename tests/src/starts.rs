@@ -19,9 +19,10 @@ use leadline_store::{
     sealed_secrets,
     tenants::{self, NewTenant, OrgConnection},
 };
+use leadline_worker::start_options;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions, errors::WorkflowStartError};
+use temporalio_client::{WorkflowIdReusePolicy, errors::WorkflowStartError};
 use temporalio_common::{HasWorkflowDefinition, WorkflowDefinition};
 
 use crate::scenario::Scenario;
@@ -213,10 +214,7 @@ impl Scenario {
     /// What the server says.
     pub async fn start(&self, accepted: &Accepted, reuse: WorkflowIdReusePolicy) -> Result<(), WorkflowStartError> {
         let operation = self.reference(accepted.kind, &accepted.id);
-        let options = WorkflowStartOptions::new(&self.queue, operation.workflow_id())
-            .id_reuse_policy(reuse)
-            .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-            .build();
+        let options = start_options(&self.queue, &operation, reuse);
         let value = SagaInput { operation, params: accepted.params.clone() };
         let input = Stamped { tenant: Some(self.tenant.clone()), value };
         self.temporal.start_workflow(Named(accepted.kind.as_str()), input, options).await.map(drop)

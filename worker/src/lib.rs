@@ -5,14 +5,17 @@ mod connection;
 pub mod deployment;
 mod interception;
 mod meter;
+pub mod remembering;
 pub mod replay;
 mod run;
 mod search_attributes;
 mod stamping;
+mod starting;
 
 pub use config::{Slots, Tuned, WorkerConfig};
 pub use connection::connect;
 pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run, run_activities};
 pub use search_attributes::ensure_search_attributes;
+pub use starting::start_options;
 pub use temporalio_common::data_converters::DataConverter;

@@ -87,6 +87,7 @@ async fn run_lanes(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let refused = |reason: String| WorkerError::Setup { queue: config.queue.clone(), reason };
+    config.limits.check().map_err(|e| refused(e.to_string()))?;
     let telemetry = TelemetryOptions::builder().metrics(Arc::new(PageMeter) as Arc<dyn CoreMeter>).build();
     let client = connect_measured(config, &telemetry).await?;
     let options = RuntimeOptions::builder().telemetry_options(telemetry).build().map_err(|e| refused(e.to_string()))?;

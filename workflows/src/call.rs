@@ -3,7 +3,7 @@
 use std::{future, marker::PhantomData};
 
 use leadline_domain::{Failure, OperationRef};
-use temporalio_common::{ActivityDefinition, RetryPolicy};
+use temporalio_common::ActivityDefinition;
 use temporalio_sdk::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult,
     WorkflowCancellationToken, WorkflowContext,
@@ -148,8 +148,6 @@ impl<W> Caller<W> {
 
     fn options(&self, lane: Lane, role: Role) -> ActivityOptions {
         let (attempt, patience) = self.limits.of(lane);
-        let retry =
-            RetryPolicy::builder().initial_interval(self.limits.first_retry).maximum_interval(self.limits.longest_retry).build();
         ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
             schedule_to_close: patience,
             start_to_close: attempt,
@@ -160,7 +158,7 @@ impl<W> Caller<W> {
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
         .maybe_cancellation_token(self.token(role.cancel()))
         .maybe_summary(role.summary().map(str::to_owned))
-        .retry_policy(retry)
+        .retry_policy(self.limits.retry(lane))
         .priority(Priority::builder().fairness_key(self.operation.tenant.as_str()).build())
         // Eager activities bypass the task queue, and so its fairness between tenants.
         .do_not_eagerly_execute(true)

@@ -123,6 +123,12 @@ impl OperationSteps {
         unimplemented!()
     }
 
+    /// The steps that any run of the operation has begun and that are not undone.
+    #[activity(name = "begun_steps")]
+    pub fn begun_steps(_: StepInput<()>) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+
     #[activity(name = "record_state")]
     pub fn record_state(_: StepInput<StateChange>) -> Result<(), ActivityError> {
         unimplemented!()
@@ -141,4 +147,4 @@ impl OperationSteps {
     }
 }
 
-pub use operation_steps::{BeginOperation, CloseOperation, DecidePivot, RecordState};
+pub use operation_steps::{BeginOperation, BegunSteps, CloseOperation, DecidePivot, RecordState};

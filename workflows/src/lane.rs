@@ -22,11 +22,18 @@ pub enum Lane {
 impl Lane {
     pub const ALL: [Self; 3] = [Self::Light, Self::Extraction, Self::Compute];
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Extraction => "extraction",
+            Self::Compute => "compute",
+        }
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Self::Light => "sagas",
-            Self::Extraction => "extraction",
-            Self::Compute => "compute",
+            heavy => heavy.name(),
         }
     }
 

@@ -7,6 +7,7 @@
 #![expect(clippy::unimplemented, reason = "the SDK's macro wants this body in the declaration of an activity")]
 
 mod call;
+mod cancelling;
 pub mod course;
 pub mod envelope;
 pub mod export_dataset;
@@ -30,7 +31,7 @@ use temporalio_sdk::WorkflowRegistrationError;
 
 pub use envelope::StepInput;
 pub use lane::{COMPUTE_QUEUE, EXTRACTION_QUEUE, Lane, SAGA_QUEUE};
-pub use limits::Limits;
+pub use limits::{Limits, LimitsError};
 
 use crate::{
     export_dataset::ExportDatasetSaga, onboard_tenant::OnboardTenantSaga, predict_async::PredictAsyncSaga,

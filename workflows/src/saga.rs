@@ -37,6 +37,7 @@ use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use crate::{
     call::{Caller, Cancel, Named, Role, reason},
+    cancelling::Told,
     envelope::{ACCEPTANCE, Beginning, Ending, OperationSteps, Settlement, StepInput},
     forward::Forward,
     lane::Lane,
@@ -52,7 +53,8 @@ pub struct Saga<W> {
     undos: Vec<Undo<W>>,
     pivot_passed: bool,
     /// The steps that the ledger has, when the run is there to unwind what an earlier one did.
-    unwinds: Option<Vec<String>>,
+    pub(crate) unwinds: Option<Vec<String>>,
+    pub(crate) told: Told,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) last_parking: u64,
     /// What was not undone, because a person said so.
@@ -97,6 +99,7 @@ impl<W: SagaWorkflow> Saga<W> {
             undos: Vec::new(),
             pivot_passed: false,
             unwinds: None,
+            told: Told::default(),
             corrections: Vec::new(),
             last_parking: 0,
             left_behind: Vec::new(),
@@ -139,6 +142,7 @@ impl<W: SagaWorkflow> Saga<W> {
         P: Clone + Corrected,
     {
         let activity = Named::of(&activity);
+        self.told.tell(activity.name());
         let output = match self.attempt(&activity, params.clone(), Lane::Light, Role::Pivot).await {
             Ok(output) => output,
             Err(stop) => self.decide_pivot(&activity, params, stop).await?,
@@ -166,7 +170,7 @@ impl<W: SagaWorkflow> Saga<W> {
         P: Clone + Corrected,
     {
         loop {
-            self.heed_cancel()?;
+            self.heed_cancel().await?;
             self.stay_within_the_ledger(activity.name())?;
             let params = self.corrected(params.clone());
             let stop = match self.caller.call(activity, activity.name(), params, lane, role).await {
@@ -176,7 +180,10 @@ impl<W: SagaWorkflow> Saga<W> {
                 }
                 Err(stop) => stop,
             };
-            let Stop::Failed(failure) = stop else { return Err(stop) };
+            let Stop::Failed(failure) = stop else {
+                self.heed_cancel().await?;
+                continue;
+            };
             if let Some(wait) = named_wait(&failure) {
                 self.show(Some(failure)).await;
                 self.caller.wait(wait, Cancel::Reaches).await;
@@ -197,7 +204,7 @@ impl<W: SagaWorkflow> Saga<W> {
                 let message = format!("given up by a person while it was parked at {step} with {}", failure.code);
                 Err(Stop::Failed(Failure::new(Code::OperationAbandoned, message)))
             }
-            Resolution::Cancelled => Err(Stop::Cancelled),
+            Resolution::Cancelled => self.heed_cancel().await,
             Resolution::Expired => Err(Stop::Failed(failure)),
         }
     }
@@ -290,12 +297,6 @@ impl<W: SagaWorkflow> Saga<W> {
                 true
             }
         }
-    }
-
-    /// # Errors
-    /// Once a cancel is asked for. A run that is there to unwind pays it no heed: it undoes in any case, unless the ledger has the pivot.
-    pub(crate) fn heed_cancel(&self) -> Result<(), Stop> {
-        if self.caller.heeds_cancel && self.caller.cancel_requested() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 
     /// # Errors

@@ -35,6 +35,7 @@ pub fn report(failure: &Failure) -> ApplicationFailure {
     ApplicationFailure::builder(failure.to_string())
         .type_name(failure.code.as_str().to_owned())
         .non_retryable(failure.class() != Class::Retryable || named_wait(failure).is_some())
+        .maybe_next_retry_delay(server_wait(failure))
         .details(FailureDetails { retry_after_seconds: failure.retry_after_seconds })
         .build()
 }
@@ -89,10 +90,17 @@ fn timed_out(step: &str, last: Option<&Failure>) -> Failure {
     Failure::new(Code::StepTimedOut, message)
 }
 
-/// How long a failure itself says that a step must wait before it is tried again. A quota without a named time: a quarter of
+/// A wait that is the server's: however often the step has to come again, the history stays as short as it was.
+fn server_wait(failure: &Failure) -> Option<Duration> {
+    let in_line = failure.code == Code::ConcurrencyLimited;
+    failure.retry_after_seconds.filter(|_| in_line).map(Duration::from_secs)
+}
+
+/// How long a failure itself says that the saga must wait before it tries the step again. A quota without a named time: a quarter of
 /// an hour, which is how often a rolling daily limit is worth another look.
 pub(crate) fn named_wait(failure: &Failure) -> Option<Duration> {
     let seconds = match failure.class() {
+        _ if server_wait(failure).is_some() => None,
         Class::Quota => Some(failure.retry_after_seconds.unwrap_or(900)),
         // What waits for a person names a time only where it is tried again in any case.
         Class::Retryable | Class::NeedsOperator => failure.retry_after_seconds,
@@ -115,6 +123,10 @@ mod tests {
         assert_eq!(named_wait(&quota), Some(Duration::from_secs(900)));
         let callback = Failure::new(Code::CallbackRefused, "503").retry_after(4);
         assert!(report(&callback).is_non_retryable(), "a failure that names its time is waited out by the saga");
+
+        let in_line = report(&Failure::new(Code::ConcurrencyLimited, "two run").retry_after(3));
+        assert!(!in_line.is_non_retryable(), "the server waits, not the saga");
+        assert_eq!(in_line.next_retry_delay(), Some(Duration::from_secs(3)));
 
         assert!(!report(&Failure::new(Code::SalesforceBusy, "row lock")).is_non_retryable());
         assert!(report(&Failure::new(Code::CsvMalformed, "line 4")).is_non_retryable());

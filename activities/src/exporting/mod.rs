@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use leadline_domain::operation::ExportDataset;
 use leadline_workflows::{
-    StepInput,
+    Lane, StepInput,
     export_dataset::{
         AbortBulkJob, AppliedRows, ApplyCurrentState, CommitManifest, CommittedDataset, DeleteBulkJob, DiscardDataset,
         DiscardManifest, DiscardParts, ExtractPages, ExtractedPages, LeaveBulkJob, ReleaseApiBudget, ReserveApiBudget,
@@ -143,7 +143,7 @@ impl ExtractionActivities {
         ctx: ActivityContext,
         input: StepInput<ExportDataset>,
     ) -> Result<ExtractedPages, ActivityError> {
-        self.0.step(ctx, input, pages::extract).await
+        self.0.step_on(Lane::Extraction, ctx, input, pages::extract).await
     }
 
     #[activity(definition = ApplyCurrentState)]
@@ -152,6 +152,6 @@ impl ExtractionActivities {
         ctx: ActivityContext,
         input: StepInput<ExportDataset>,
     ) -> Result<AppliedRows, ActivityError> {
-        self.0.step(ctx, input, apply::apply).await
+        self.0.step_on(Lane::Extraction, ctx, input, apply::apply).await
     }
 }

@@ -52,6 +52,10 @@ pub struct Api {
     /// Seconds after which an operation that should be running is compared with its run again
     #[arg(long, env = "LEADLINE_RECONCILE_AFTER", default_value = "30", value_parser = settings::seconds, value_name = "SECONDS")]
     reconcile_after: Duration,
+    /// Failed attempts at one workflow task after which a run is shown as stuck
+    #[arg(long, env = "LEADLINE_STUCK_AFTER", default_value_t = ApiConfig::default().sweep.stuck_after,
+          value_parser = clap::value_parser!(i32).range(1..), value_name = "N")]
+    stuck_after: i32,
     /// Calls to Salesforce that a tenant may make in a UTC day, as the workers are told
     #[arg(long, env = "LEADLINE_DAILY_API_CALLS", default_value_t = budgets::DAILY_CALLS, value_name = "N")]
     daily_api_calls: i64,
@@ -103,6 +107,7 @@ impl Api {
                 interval: self.sweep_interval,
                 older_than: self.sweep_interval,
                 reconcile_after: self.reconcile_after,
+                stuck_after: self.stuck_after,
                 ..standard.sweep
             },
             version: self.build.version(),

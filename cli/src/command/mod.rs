@@ -18,6 +18,7 @@ mod parking;
 mod postgres;
 pub mod predict;
 mod replay;
+mod restore_operations;
 mod secrets;
 mod simulator;
 mod tenant;
@@ -101,6 +102,7 @@ enum Command {
     Deployment(deployment::Deployment),
     Replay(replay::Replay),
     Migrate(migrate::Migrate),
+    RestoreOperations(restore_operations::RestoreOperations),
     ObjectStore(object_store::ObjectStore),
     Simulator(simulator::Simulator),
     #[command(hide = true)]
@@ -147,6 +149,7 @@ impl Cli {
             Command::Deployment(verb) => verb.run(&context).await,
             Command::Replay(verb) => verb.run(&context).await,
             Command::Migrate(verb) => verb.run(&context).await,
+            Command::RestoreOperations(verb) => verb.run(&context).await,
             Command::ObjectStore(part) => part.run().await,
             Command::Simulator(part) => part.run().await,
             Command::Postgres(part) => part.run().await,

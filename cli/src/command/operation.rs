@@ -236,7 +236,8 @@ pub fn print(operation: &v1::Operation) {
         what_to_do,
         possible,
         deadline,
-        ("stuck since", output::time(operation.stuck_since_time.as_ref())),
+        ("stuck since", output::time(operation.stuck.as_ref().and_then(|stuck| stuck.since_time.as_ref()))),
+        ("stuck at", operation.stuck.as_ref().map(stuck_at).unwrap_or_default()),
         ("result", result.map(|result| result.to_string()).unwrap_or_default()),
         ("created", output::time(operation.create_time.as_ref())),
         ("ended", output::time(operation.end_time.as_ref())),
@@ -245,6 +246,13 @@ pub fn print(operation: &v1::Operation) {
         ("workflow", operation.workflow_id.clone()),
         ("run", operation.run_id.clone()),
     ]));
+}
+
+fn stuck_at(stuck: &v1::Stuck) -> String {
+    match stuck.event_id {
+        0 => String::new(),
+        event => format!("event {event}: {}", stuck.message),
+    }
 }
 
 fn progress(operation: &v1::Operation) -> String {

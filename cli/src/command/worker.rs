@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
-use leadline_activities::{Parts, Services, StepConfig};
+use leadline_activities::{HeavyPerTenant, Parts, Services, StepConfig};
 use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
@@ -37,6 +37,14 @@ pub struct Worker {
     /// Training runs at a time
     #[arg(long, env = "LEADLINE_COMPUTE_SLOTS", default_value_t = Slots::default().compute, value_name = "N")]
     compute_slots: usize,
+    /// Exports of one tenant at a time, on all workers together: give every worker the same number
+    #[arg(long, env = "LEADLINE_EXTRACTION_PER_TENANT", default_value_t = HeavyPerTenant::default().extraction,
+          value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    extraction_per_tenant: u32,
+    /// Training runs of one tenant at a time, on all workers together
+    #[arg(long, env = "LEADLINE_COMPUTE_PER_TENANT", default_value_t = HeavyPerTenant::default().compute,
+          value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    compute_per_tenant: u32,
     /// Seconds that running steps may go on after SIGTERM
     #[arg(long, env = "LEADLINE_WORKER_DRAIN", default_value = "20", value_parser = settings::seconds, value_name = "SECONDS")]
     drain: Duration,
@@ -113,6 +121,7 @@ impl Worker {
             salesforce: Options { extra_root_certificates_pem: extra.transpose()?, ..standard.salesforce },
             job_poll: self.bulk_poll,
             page_rows: self.page_rows,
+            heavy_per_tenant: HeavyPerTenant { extraction: self.extraction_per_tenant, compute: self.compute_per_tenant },
             daily_api_calls: self.daily_api_calls,
             fenced_calls: usize::try_from(self.database.max_connections() / 2).unwrap_or(1),
             ..standard

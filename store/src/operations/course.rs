@@ -203,7 +203,8 @@ pub async fn close(tx: &mut impl Transact, id: &OperationId, closing: &Closing) 
     debug_assert!(closing.state.is_ended(), "close writes an ended state");
     let closed: Option<Operation> = sqlx::query_as(concat!(
         "UPDATE operations SET state = $2, result = $3, code = $4, message = $5, ended_at = now(), parked_at = NULL,
-                               park_deadline = NULL, at_deadline = NULL, verbs = '{}', decision = NULL, stuck_since = NULL
+                               park_deadline = NULL, at_deadline = NULL, verbs = '{}', decision = NULL,
+                               stuck_since = NULL, stuck_event = NULL, stuck_why = NULL
          WHERE operation_id = $1 AND ended_at IS NULL RETURNING ",
         columns!()
     ))

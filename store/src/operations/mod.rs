@@ -6,6 +6,7 @@
 mod accept;
 mod course;
 mod reconciling;
+mod remembering;
 mod requests;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
@@ -13,7 +14,8 @@ pub use course::{
     Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_late_cancel, pass_pivot, progress,
     record_run, record_start, update_state,
 };
-pub use reconciling::{found_terminated, reconciled, unreconciled};
+pub use reconciling::{found_alive, found_lost, found_stuck, found_terminated, unreconciled};
+pub use remembering::{Remembered, unknown, write_again};
 pub use requests::{
     ParkedFilter, decide, movable, parked, put_off_decision, record_cancel, record_decision, record_move_refused, request_cancel,
     request_move, undelivered, undelivered_decisions, withdraw_decision,
@@ -66,8 +68,8 @@ pub struct Operation {
     pub pivot_passed: bool,
     /// Its run was found terminated, and the next one unwinds.
     pub terminated_at: Option<DateTime<Utc>>,
-    /// Its workflow task keeps failing, since then.
-    pub stuck_since: Option<DateTime<Utc>>,
+    /// Its workflow task keeps failing.
+    pub stuck: Option<Stuck>,
     pub requested_by: String,
     pub consent_version: Option<i64>,
     pub workflow_id: String,
@@ -75,6 +77,29 @@ pub struct Operation {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// A workflow task that keeps failing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    pub since: DateTime<Utc>,
+    pub failure: Option<TaskFailure>,
+}
+
+/// What the history has of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskFailure {
+    pub event_id: i64,
+    /// The worker's words.
+    pub message: String,
+}
+
+impl Stuck {
+    fn read(row: &PgRow) -> sqlx::Result<Option<Self>> {
+        let Some(since) = row.try_get("stuck_since")? else { return Ok(None) };
+        let (event_id, message): (Option<i64>, Option<String>) = (row.try_get("stuck_event")?, row.try_get("stuck_why")?);
+        Ok(Some(Self { since, failure: event_id.zip(message).map(|(event_id, message)| TaskFailure { event_id, message }) }))
+    }
 }
 
 /// What a parked operation waits for.
@@ -140,7 +165,7 @@ impl FromRow<'_, PgRow> for Operation {
             parking: Parking::read(row)?,
             pivot_passed: row.try_get("pivot_passed")?,
             terminated_at: row.try_get("terminated_at")?,
-            stuck_since: row.try_get("stuck_since")?,
+            stuck: Stuck::read(row)?,
             requested_by: row.try_get("requested_by")?,
             consent_version: row.try_get("consent_version")?,
             workflow_id: row.try_get("workflow_id")?,
@@ -155,7 +180,7 @@ impl FromRow<'_, PgRow> for Operation {
 macro_rules! columns {
     () => {
         "operation_id, tenant_id, kind, state, sequence, params, result, step, progress, code, message, cancel_requested_at, \
-         park, parked_at, park_deadline, at_deadline, verbs, decision, pivot_passed_at IS NOT NULL AS pivot_passed, terminated_at, stuck_since, requested_by, consent_version, \
+         park, parked_at, park_deadline, at_deadline, verbs, decision, pivot_passed_at IS NOT NULL AS pivot_passed, terminated_at, stuck_since, stuck_event, stuck_why, requested_by, consent_version, \
          workflow_id, run_id, created_at, started_at, ended_at"
     };
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use leadline_domain::OperationId;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::{Operation, columns};
+use super::{Operation, TaskFailure, columns};
 use crate::{
     OperatorTx, Result, Transact,
     audit::{self, AuditEntry},
@@ -26,14 +26,27 @@ pub async fn unreconciled(tx: &mut OperatorTx, age: Duration, limit: u32) -> Res
     Ok(rows)
 }
 
-/// Records that the run lives, and whether it gets on.
-pub async fn reconciled(tx: &mut impl Transact, id: &OperationId, stuck: bool) -> Result<()> {
+/// Records that the run lives and gets on.
+pub async fn found_alive(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
     sqlx::query(
-        "UPDATE operations SET reconciled_at = now(), stuck_since = CASE WHEN $2 THEN coalesce(stuck_since, now()) END
+        "UPDATE operations SET reconciled_at = now(), stuck_since = NULL, stuck_event = NULL, stuck_why = NULL
          WHERE operation_id = $1 AND ended_at IS NULL",
     )
     .bind(id.as_str())
-    .bind(stuck)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Records that the run lives and its workflow task keeps failing; the first time stands.
+pub async fn found_stuck(tx: &mut impl Transact, id: &OperationId, failure: Option<&TaskFailure>) -> Result<()> {
+    sqlx::query(
+        "UPDATE operations SET reconciled_at = now(), stuck_since = coalesce(stuck_since, now()), stuck_event = $2, stuck_why = $3
+         WHERE operation_id = $1 AND ended_at IS NULL",
+    )
+    .bind(id.as_str())
+    .bind(failure.map(|failure| failure.event_id))
+    .bind(failure.map(|failure| &failure.message))
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -43,21 +56,37 @@ pub async fn reconciled(tx: &mut impl Transact, id: &OperationId, stuck: bool) -
 /// ended after all: a run writes that down before it ends.
 pub async fn found_terminated(tx: &mut impl Transact, id: &OperationId, how: &str) -> Result<bool> {
     let found: Option<Operation> = sqlx::query_as(concat!(
-        "UPDATE operations SET terminated_at = coalesce(terminated_at, now()), reconciled_at = now(), stuck_since = NULL
+        "UPDATE operations SET terminated_at = coalesce(terminated_at, now()), reconciled_at = now(), stuck_since = NULL,
+                               stuck_event = NULL, stuck_why = NULL
          WHERE operation_id = $1 AND ended_at IS NULL RETURNING ",
         columns!()
     ))
     .bind(id.as_str())
     .fetch_optional(tx.connection())
     .await?;
+    note(tx, found, "operation.found_terminated", json!({ "how": how })).await
+}
+
+/// Records that the server knows nothing of the run, so that the next one goes on from the ledger; or undoes the rest, where the undoing
+/// had begun. A cancel that the lost run had been told of is told to the next one. `false` when the operation has ended after all.
+pub async fn found_lost(tx: &mut impl Transact, id: &OperationId) -> Result<bool> {
+    let found: Option<Operation> = sqlx::query_as(concat!(
+        "UPDATE operations SET reconciled_at = now(), cancel_delivered_at = NULL,
+                               stuck_since = NULL, stuck_event = NULL, stuck_why = NULL,
+                               terminated_at = CASE WHEN undo_began_at IS NULL THEN terminated_at ELSE coalesce(terminated_at, now()) END
+         WHERE operation_id = $1 AND ended_at IS NULL RETURNING ",
+        columns!()
+    ))
+    .bind(id.as_str())
+    .fetch_optional(tx.connection())
+    .await?;
+    note(tx, found, "operation.found_lost", json!({})).await
+}
+
+async fn note(tx: &mut impl Transact, found: Option<Operation>, action: &str, mut detail: Json) -> Result<bool> {
     let Some(operation) = found else { return Ok(false) };
-    let entry = AuditEntry {
-        tenant: &operation.tenant,
-        operation: Some(id),
-        actor: "reconciler",
-        action: "operation.found_terminated",
-        detail: json!({ "run": operation.run_id, "how": how }),
-    };
+    detail["run"] = json!(operation.run_id);
+    let entry = AuditEntry { tenant: &operation.tenant, operation: Some(&operation.id), actor: "reconciler", action, detail };
     audit::append(tx, &entry).await?;
     Ok(true)
 }

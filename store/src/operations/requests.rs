@@ -104,7 +104,7 @@ pub fn movable(operation: &Operation) -> Result<()> {
     if operation.state.is_ended() {
         return Err(has_ended(operation));
     }
-    if operation.parking.is_none() && operation.stuck_since.is_none() {
+    if operation.parking.is_none() && operation.stuck.is_none() {
         let why =
             format!("operation {} is {}, neither parked nor stuck: it ends on its own build", operation.id, operation.state);
         return Err(StoreError::refused(Code::OperationNotParked, why));

@@ -11,5 +11,6 @@ mod keys;
 mod ledger;
 mod migration;
 mod models;
+mod permits;
 mod predictions;
 mod private_cluster;

@@ -5,7 +5,7 @@
 //! is what is shown. Some drills wait for an operator across the switch.
 
 pub mod changed;
-mod processes;
+pub mod processes;
 mod report;
 
 use std::time::{Duration, Instant};

@@ -68,7 +68,6 @@ pub struct Said {
     pub code: i32,
     pub out: String,
     /// Shown with a violation.
-    #[expect(dead_code, reason = "read by Debug")]
     pub err: String,
 }
 

@@ -5,6 +5,7 @@ use leadline_codec::data_converter;
 use leadline_domain::{OperationId, OperationKind};
 use leadline_tests::scenario::Scenario;
 use leadline_worker::replay::{RecordedRun, Replayer};
+use leadline_workflows::envelope::ACCEPTANCE;
 use serde_json::Value as Json;
 use temporalio_client::UntypedWorkflow;
 use temporalio_common::{
@@ -95,15 +96,15 @@ fn json(payload: &Payload) -> Option<Json> {
     serde_json::from_slice(&payload.data).ok()
 }
 
-/// The undos run in the reverse order of the steps that they undo; that of the acceptance comes last.
-pub fn assert_undone_in_reverse(seen: &[Activity]) {
+/// The undos run in the reverse order in which the steps that they undo were begun, by this run or one before it; that of the
+/// acceptance comes last.
+pub fn assert_undone_in_reverse(seen: &[Activity], begun: Vec<String>) {
     let mut undone: Vec<&str> = seen.iter().filter(|a| a.role == Role::Undo).map(|a| a.step.as_str()).collect();
     // One that had to wait for a person is scheduled again.
     undone.dedup();
-    let mut forward: Vec<&str> = vec!["acceptance"];
-    forward.extend(seen.iter().filter(|a| a.role.is_undone()).map(|a| a.step.as_str()));
+    let mut forward: Vec<&str> = vec![ACCEPTANCE];
+    forward.extend(begun.iter().map(String::as_str).filter(|step| *step != ACCEPTANCE));
     forward.retain(|step| undone.contains(step));
-    forward.dedup();
     forward.reverse();
     assert_eq!(undone, forward, "undos come newest first");
 }

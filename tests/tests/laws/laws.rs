@@ -29,7 +29,7 @@ const TERMINAL: Code = Code::SalesforceRefused;
 const RETRYABLE: Code = Code::SalesforceBusy;
 const FOR_A_PERSON: Code = Code::StorageDenied;
 
-fn fault(activity: &str, kind: FaultKind) -> Fault {
+pub fn fault(activity: &str, kind: FaultKind) -> Fault {
     Fault { activity: activity.to_owned(), kind, times: 1 }
 }
 
@@ -232,6 +232,29 @@ pub async fn undo_fails(happy: Arc<Happy>) -> usize {
         run.decide(Verb::Retry).await;
         run.assert_undone(OperationState::Failed, TERMINAL, &undo.name).await;
         run.assert_met(2, &undo.name).await;
+    }
+    worlds.end().await;
+    happy.undos.len()
+}
+
+/// 8, where the person goes on without the undo: the others are done, and what is left behind is named.
+pub async fn skip_the_undo(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
+    for undo in &happy.undos {
+        let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
+        let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
+        run.parked(FOR_A_PERSON, &undo.name).await;
+        run.decide(Verb::Skip).await;
+        let ended = run.ended().await;
+        assert_eq!((ended.state, ended.code), (OperationState::Failed, Some(TERMINAL)), "{}: {ended:?}", undo.name);
+        let said = ended.message.unwrap_or_default();
+        assert!(said.contains(&format!("left behind, as a person decided: what {} did", undo.step)), "{}: {said}", undo.name);
+        let mut tried = run.activities().await;
+        tried.retain(|activity| activity.role == Role::Undo);
+        assert_eq!(tried, happy.undos, "{}: no undo is left out", undo.name);
+        // What is left may be in the way of another run.
+        worlds.used_up().await;
     }
     worlds.end().await;
     happy.undos.len()

@@ -5,6 +5,7 @@
 
 mod case;
 mod crash;
+mod gone;
 mod history;
 mod laws;
 mod run;
@@ -27,7 +28,7 @@ const AT_ONCE: usize = 4;
 
 type Law = fn(Arc<Happy>) -> BoxFuture<'static, usize>;
 
-const LAWS: [(&str, Law); 12] = [
+const LAWS: [(&str, Law); 16] = [
     ("1 repeat", |happy| laws::repeat(happy).boxed()),
     ("2 unwind", |happy| laws::unwind(happy).boxed()),
     ("3 repeat the undo", |happy| laws::repeat_the_undo(happy).boxed()),
@@ -38,8 +39,12 @@ const LAWS: [(&str, Law); 12] = [
     ("6 cancel", |happy| laws::cancel(happy).boxed()),
     ("7 park and resume", |happy| laws::park_and_resume(happy).boxed()),
     ("8 undo fails", |happy| laws::undo_fails(happy).boxed()),
+    ("8 skip the undo", |happy| laws::skip_the_undo(happy).boxed()),
     ("9 duplicate start", |happy| laws::duplicate_start(happy).boxed()),
     ("11 zombie", |happy| laws::zombie(happy).boxed()),
+    ("12 terminated run", |happy| gone::terminate(happy).boxed()),
+    ("13 lost run", |happy| gone::lose(happy).boxed()),
+    ("14 reset and cancel", |happy| gone::reset_and_cancel(happy).boxed()),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -7,7 +7,7 @@ use std::{
 
 use leadline_activities::faults::Fault;
 use leadline_domain::{Code, OperationId, OperationKind, OperationState, Verb};
-use leadline_store::operations::Operation;
+use leadline_store::{ledger, operations::Operation};
 use leadline_tests::starts::Accepted;
 use serde_json::json;
 
@@ -56,9 +56,13 @@ impl Worlds {
     }
 
     pub async fn succeeded(&mut self) {
-        if !can_repeat(self.kind)
-            && let Some(world) = self.world.take()
-        {
+        if !can_repeat(self.kind) {
+            self.used_up().await;
+        }
+    }
+
+    pub async fn used_up(&mut self) {
+        if let Some(world) = self.world.take() {
             world.scenario.end().await;
         }
     }
@@ -106,7 +110,7 @@ impl Run<'_> {
         assert_eq!((ended.state, ended.code), (state, Some(code)), "{what}: {ended:?}");
         assert_eq!(self.slate().await, self.before, "{what}: nothing is left");
         slate::assert_own_row_is_empty(&self.world.scenario, self.id(), what).await;
-        history::assert_undone_in_reverse(&self.activities().await);
+        history::assert_undone_in_reverse(&self.activities().await, self.begun().await);
         self.replay().await;
     }
 
@@ -119,6 +123,12 @@ impl Run<'_> {
 
     pub async fn activities(&self) -> Vec<Activity> {
         history::activities(&self.world.scenario, self.accepted.kind, self.id()).await
+    }
+
+    /// The steps in the order in which the ledger has them.
+    async fn begun(&self) -> Vec<String> {
+        let mut tx = self.world.scenario.store.tenant(&self.world.scenario.tenant).await.unwrap();
+        ledger::steps(&mut tx, self.id()).await.unwrap().into_iter().map(|row| row.step).collect()
     }
 
     pub async fn assert_met(&self, faults: u32, what: &str) {

@@ -1,9 +1,5 @@
 //! From an org that leadline has never seen to a score in one of its records.
 
-use std::pin::pin;
-
-use futures::StreamExt;
-use leadline_salesforce::OrgClient;
 use leadline_tests::{
     api::Api,
     dev_stack::DevStack,
@@ -45,7 +41,7 @@ async fn an_org_is_connected_exported_learnt_from_and_gets_a_score_with_reasons_
     let refused = api.post(&promote, &json!({})).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "MODEL_STATE_FORBIDS"));
 
-    let record = any_record(&org).await;
+    let record = org::open_lead(&org).await;
     let now = api.post(&format!("/v1/tenants/{tenant}/predict"), &json!({ "recordId": record })).await.expect(200);
     let probability = now["probability"].as_f64().expect("a probability");
     assert!((0.0..=1.0).contains(&probability));
@@ -69,10 +65,4 @@ async fn an_org_is_connected_exported_learnt_from_and_gets_a_score_with_reasons_
 
 fn text(json: &Json, name: &str) -> String {
     json[name].as_str().unwrap_or_else(|| panic!("{json} has no {name}")).to_owned()
-}
-
-async fn any_record(org: &OrgClient) -> String {
-    let mut records = pin!(org.query("SELECT Id FROM Lead WHERE IsConverted = false LIMIT 1"));
-    let record = records.next().await.expect("the generated org has open leads").expect("the org answers a query");
-    record.id().expect("a record has an id").to_owned()
 }

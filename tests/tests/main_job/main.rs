@@ -1,5 +1,6 @@
 //! The main job, end to end: what leadline exists for, on a whole stack, and what holds when its parts die under it.
 
+mod backup;
 mod chaos;
 mod codec;
 mod consent;

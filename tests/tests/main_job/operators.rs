@@ -2,14 +2,19 @@
 
 use leadline_tests::{
     api::Api,
+    blue_green::processes::Worker,
     dev_stack::DevStack,
     org::{self, Controls},
 };
 use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection};
 
-const QUICK: [(&str, &str); 3] =
-    [("LEADLINE_PAGE_ROWS", "200"), ("LEADLINE_SWEEP_INTERVAL", "1"), ("LEADLINE_RECONCILE_AFTER", "1")];
+const QUICK: [(&str, &str); 4] = [
+    ("LEADLINE_PAGE_ROWS", "200"),
+    ("LEADLINE_SWEEP_INTERVAL", "1"),
+    ("LEADLINE_RECONCILE_AFTER", "1"),
+    ("LEADLINE_STUCK_AFTER", "2"),
+];
 
 fn text<'a>(json: &'a Json, name: &str) -> &'a str {
     json[name].as_str().unwrap_or_else(|| panic!("{json} has no {name}"))
@@ -127,4 +132,24 @@ async fn a_training_run_that_is_reset_makes_the_same_model_once_and_takes_nothin
     let ended = api.ended(&run).await;
     assert_eq!((text(&ended, "state"), &ended["result"]["artifact_digest"]), ("SUCCEEDED", &digest), "{ended}");
     assert_ne!(ended["runId"], running["runId"], "the row follows the run that carries it on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_a_worker_cannot_replay_is_shown_as_stuck_with_event_and_reason_and_ends_on_one_that_can() {
+    let stack = DevStack::start(&["--records", "1000"], &QUICK).await;
+    let api = Api::operator(&stack);
+    let tenant = api.onboard(&stack, "acme").await;
+    let drill = api.start(&format!("/v1/tenants/{tenant}/drills"), &json!({})).await;
+    api.until(&drill, "parked", |operation| operation["state"] == "PARKED").await;
+    stack.take_down("worker");
+    let changed = Worker::of_changed(&stack, None);
+    api.post(&format!("/v1/operations/{drill}:retry"), &json!({})).await.expect(202);
+    let stuck = api.until(&drill, "stuck at an event", |operation| operation["stuck"]["eventId"].is_string()).await;
+    let why = text(&stuck["stuck"], "message");
+    assert!(why.contains("TMPRL1100") && why.contains("rehearse_drill"), "{stuck}");
+
+    drop(changed);
+    stack.bring_back();
+    let ended = api.ended(&drill).await;
+    assert_eq!((&ended["state"], &ended["stuck"]), (&json!("SUCCEEDED"), &Json::Null), "{ended}");
 }

@@ -1,21 +1,16 @@
 //! `leadline replay` as a process, against the server that the sagas of this binary run on.
 
-use std::{
-    path::Path,
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
+use std::process::Command;
 
-use futures::TryStreamExt as _;
 use leadline_domain::{OperationKind, OperationState};
 use leadline_tests::{scenario::Scenario, tools};
 use leadline_worker::replay::{self, RunName};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use crate::golden;
-
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const WITHIN: Duration = Duration::from_secs(30);
+use crate::{
+    golden,
+    verbs::{Said, until_listed},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_of_a_live_server_replay_whether_they_have_ended_or_not() {
@@ -102,59 +97,4 @@ async fn what_keeps_a_replay_from_passing_has_a_code_and_an_exit_code_of_its_own
     assert_eq!((&objects[1]["reason"], &objects[2]["outcome"]), (&json!("invalid"), &json!("replayed")), "{failed:?}");
     let told = Said::at("127.0.0.1:1", &["replay", &folder]);
     assert!(told.out.contains("a-changed.json: promote_model") && told.out.contains("1 replayed, 2 failed in"), "{told:?}");
-}
-
-/// Visibility follows with some delay.
-async fn until_listed(scenario: &Scenario, query: &str, wanted: usize) -> Vec<RunName> {
-    let look = async {
-        loop {
-            let listed: Vec<RunName> =
-                replay::list(&scenario.temporal, query, None).try_collect().await.expect("runs are listed");
-            if listed.len() == wanted {
-                return listed;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::time::timeout(WITHIN, look).await.unwrap_or_else(|_| panic!("never {wanted} runs of {query}"))
-}
-
-/// What a process answered.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn by(scenario: &Scenario, arguments: &[&str]) -> Self {
-        Self::run(&scenario.ground.temporal, Some(&scenario.ground.keyring_file), arguments)
-    }
-
-    fn at(temporal: &str, arguments: &[&str]) -> Self {
-        Self::run(temporal, None, arguments)
-    }
-
-    fn run(temporal: &str, keyring: Option<&Path>, arguments: &[&str]) -> Self {
-        let nowhere = Path::new("/nonexistent");
-        let Output { status, stdout, stderr } = Command::new(tools::leadline())
-            .args(arguments)
-            .envs(keyring.map(|file| ("LEADLINE_KEYRING", file)))
-            .env("TEMPORAL_ADDRESS", temporal)
-            .env("LEADLINE_STATE_DIR", nowhere)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the leadline binary starts");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: status.code().expect("it ends by itself"), out: text(stdout), err: text(stderr) }
-    }
-
-    fn objects(&self) -> Vec<Json> {
-        self.out
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("one object a line: {self:?}")))
-            .collect()
-    }
 }

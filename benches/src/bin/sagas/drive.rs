@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use leadline_codec::{Stamped, data_converter};
 use leadline_domain::{
-    OperationId, OperationKind, OperationRef, OperationState, TenantId,
-    operation::{DrillWait, RunDrill, SagaInput, attribute},
+    OperationId, OperationKind, OperationRef, TenantId,
+    operation::{DrillWait, RunDrill, SagaInput},
 };
 use leadline_secrets::Keyring;
 use leadline_store::{
@@ -19,14 +19,10 @@ use leadline_store::{
     tenants::{self, NewTenant, OrgConnection},
 };
 use leadline_tests::scenario::connection;
+use leadline_worker::start_options;
 use serde_json::{Value as Json, json};
-use temporalio_client::{
-    Client, ClientOptions, Connection, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
-};
-use temporalio_common::{
-    HasWorkflowDefinition, Priority, WorkflowDefinition,
-    search_attributes::{SearchAttributeKey, SearchAttributes},
-};
+use temporalio_client::{Client, ClientOptions, Connection, WorkflowIdReusePolicy};
+use temporalio_common::{HasWorkflowDefinition, WorkflowDefinition};
 
 use crate::{contenders::Contender, ground::Ground};
 
@@ -135,7 +131,7 @@ impl Driver {
     }
 
     async fn run_one(&self, contender: Contender, queue: &str, operation: &OperationRef) -> Result<Duration> {
-        let options = start_options(queue, operation);
+        let options = start_options(queue, operation, WorkflowIdReusePolicy::RejectDuplicate);
         let tenant = (contender != Contender::GoSdk).then(|| operation.tenant.clone());
         let input = Stamped { tenant, value: SagaInput { operation: operation.clone(), params: DRILL } };
         let begun = Instant::now();
@@ -145,22 +141,4 @@ impl Driver {
         ensure!(result == json!({}), "{} ended with {result}", operation.workflow_id());
         Ok(begun.elapsed())
     }
-}
-
-/// As the API starts an operation (`api/src/temporal.rs`).
-fn start_options(queue: &str, operation: &OperationRef) -> WorkflowStartOptions {
-    let tenant = operation.tenant.to_string();
-    let attributes = SearchAttributes::new([
-        SearchAttributeKey::keyword(attribute::TENANT).value_set(tenant.clone()),
-        SearchAttributeKey::keyword(attribute::KIND).value_set(operation.kind.to_string()),
-        SearchAttributeKey::keyword(attribute::STATE).value_set(OperationState::Accepted.to_string()),
-    ]);
-    let mut priority = Priority::default();
-    priority.fairness_key = Some(tenant);
-    WorkflowStartOptions::new(queue, operation.workflow_id())
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-        .search_attributes(attributes)
-        .priority(priority)
-        .build()
 }

@@ -1,0 +1,83 @@
+//! No more of a tenant's heavy steps run at a time than its lane allows.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use leadline_domain::{OperationKind, TenantId};
+use leadline_store::{
+    Store,
+    ledger::StepKey,
+    permits::{self, Permit, PermitRequest},
+};
+
+use crate::fixture::{self, accepted, database};
+
+const AT_MOST: u32 = 2;
+const MINUTE: Duration = Duration::from_secs(60);
+const WAITS: fn(u32) -> Permit = |ahead| Permit::Waiting { ahead };
+
+async fn step(store: &Store, tenant: &TenantId) -> StepKey {
+    let mut tx = store.tenant(tenant).await.unwrap();
+    let operation = accepted(&mut tx, OperationKind::ExportDataset).await.id;
+    tx.commit().await.unwrap();
+    StepKey { operation, step: "extract_pages".to_owned(), epoch: 1 }
+}
+
+async fn take(store: &Store, tenant: &TenantId, step: &StepKey, holder: &str, lapses_after: Duration) -> Permit {
+    let request = PermitRequest { lane: "extraction", step, holder, at_most: AT_MOST, lapses_after };
+    let mut tx = store.tenant(tenant).await.unwrap();
+    let permit = permits::take(&mut tx, &request).await.unwrap();
+    tx.commit().await.unwrap();
+    permit
+}
+
+async fn give_back(store: &Store, tenant: &TenantId, step: &StepKey, holder: &str) {
+    let mut tx = store.tenant(tenant).await.unwrap();
+    permits::give_back(&mut tx, step, holder).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_ten_steps_that_come_at_once_two_run_and_another_tenants_runs_beside_them() {
+    let db = database().await;
+    let (tenant, _) = fixture::tenant(&db.store, "busy").await;
+    let (other, _) = fixture::tenant(&db.store, "quiet").await;
+    let steps = join_all((0..10).map(|_| step(&db.store, &tenant))).await;
+    let permits = join_all(steps.iter().map(|step| take(&db.store, &tenant, step, "first", MINUTE))).await;
+    let granted = permits.iter().filter(|permit| **permit == Permit::Granted).count();
+    assert_eq!(granted, 2, "{permits:?}");
+    let other_step = step(&db.store, &other).await;
+    assert_eq!(take(&db.store, &other, &other_step, "first", MINUTE).await, Permit::Granted);
+
+    let runs = permits.iter().position(|permit| *permit == Permit::Granted).unwrap();
+    let head = permits.iter().position(|permit| *permit == WAITS(0)).unwrap();
+    assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, WAITS(0), "it keeps its place");
+    give_back(&db.store, &tenant, &steps[runs], "another attempt").await;
+    assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, WAITS(0), "a permit is its attempt's own");
+    give_back(&db.store, &tenant, &steps[runs], "first").await;
+    assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, Permit::Granted);
+    let last = permits.iter().position(|permit| *permit == WAITS(7)).unwrap();
+    assert_eq!(take(&db.store, &tenant, &steps[last], "again", MINUTE).await, WAITS(6), "the line moves up");
+}
+
+#[tokio::test]
+async fn a_permit_that_nobody_keeps_up_lapses_and_a_later_attempt_of_the_step_takes_it_over_at_once() {
+    let db = database().await;
+    let (tenant, _) = fixture::tenant(&db.store, "mortal").await;
+    let [dead, kept, waits] = [(); 3].map(|()| step(&db.store, &tenant));
+    let (dead, kept, waits) = (dead.await, kept.await, waits.await);
+    assert_eq!(take(&db.store, &tenant, &dead, "dies", MINUTE).await, Permit::Granted);
+    assert_eq!(take(&db.store, &tenant, &kept, "keeps", Duration::ZERO).await, Permit::Granted);
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    permits::keep(&mut tx, &kept, "keeps", MINUTE).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(take(&db.store, &tenant, &waits, "first", MINUTE).await, WAITS(0));
+    // The worker that died is followed by another attempt, which dies as well.
+    assert_eq!(take(&db.store, &tenant, &dead, "follows", Duration::ZERO).await, Permit::Granted);
+    assert_eq!(take(&db.store, &tenant, &waits, "second", MINUTE).await, Permit::Granted, "what has lapsed is free");
+
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    permits::give_back_all(&mut tx, &kept.operation).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(take(&db.store, &tenant, &dead, "comes back", MINUTE).await, Permit::Granted);
+}
