@@ -7,7 +7,7 @@ use leadline_store::{
     TenantTx,
     audit::{self, AuditEntry},
     ledger::{self, StepKey, StepStart, StepState},
-    operations::{self, Closing, CourseUpdate, NewParking},
+    operations::{self, Closing, CourseUpdate, NewParking, Operation},
     permits,
 };
 use leadline_workflows::{
@@ -102,10 +102,16 @@ async fn begin(services: &Services, input: &StepInput<()>, run: &str, sequence: 
     operations::update_state(&mut tx, id, &update).await?;
     let beginning = match row.terminated_at {
         None => Beginning::Run,
-        Some(_) => Beginning::Unwind { done: done_steps(&mut tx, input).await? },
+        Some(_) => Beginning::Unwind { done: done_steps(&mut tx, input).await?, why: undone_for(&row) },
     };
     tx.commit().await?;
     Ok(beginning)
+}
+
+/// Why the operation is being undone, as its row says.
+fn undone_for(row: &Operation) -> Option<Failure> {
+    let code = row.code.filter(|_| row.state == OperationState::Compensating)?;
+    Some(Failure::new(code, row.message.clone().unwrap_or_default()))
 }
 
 async fn done_steps(tx: &mut TenantTx, input: &StepInput<()>) -> Result<Vec<String>, Failure> {

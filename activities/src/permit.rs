@@ -11,10 +11,18 @@ use leadline_store::{
 };
 use leadline_workflows::Lane;
 
-use crate::services::Services;
+use crate::{services::Services, step::AttemptInfo};
 
 /// A part of the time after which a permit lapses: so often it is kept up.
 const KEPT_UP: u32 = 3;
+
+/// Whether a step may run now.
+pub(crate) enum Admission {
+    /// With the permit that its lane asks for, if any.
+    Granted(Option<Permit>),
+    /// The failure says when to come again.
+    InLine(Failure),
+}
 
 /// Held while a heavy step runs.
 pub(crate) struct Permit {
@@ -34,27 +42,26 @@ impl Services {
         }
     }
 
-    /// Takes the permit that the lane asks for, if any. When there is none, the failure says when to come again; the transaction is
-    /// then to be committed all the same, since it keeps the place in line and shows it.
-    pub(crate) async fn permit(
+    /// Lets the step run, or puts it in line, which the transaction has to commit, and shows it.
+    pub(crate) async fn admit(
         self: &Arc<Self>,
         tx: &mut TenantTx,
-        lane: Lane,
         step: &StepKey,
-        holder: &str,
-    ) -> Result<Result<Option<Permit>, Failure>, Failure> {
-        let Some(at_most) = self.at_most(lane) else { return Ok(Ok(None)) };
-        let lapses_after = self.config.permit_lapses;
-        let request = PermitRequest { lane: lane.name(), step, holder, at_most: at_most.max(1), lapses_after };
+        attempt: &AttemptInfo,
+    ) -> Result<Admission, Failure> {
+        let Some(at_most) = self.at_most(attempt.lane) else { return Ok(Admission::Granted(None)) };
+        let (lane, holder, lapses_after) = (attempt.lane.name(), attempt.holder.as_str(), self.config.permit_lapses);
+        let request = PermitRequest { lane, step, holder, at_most: at_most.max(1), lapses_after };
         let permits::Permit::Waiting { ahead } = permits::take(tx, &request).await? else {
             let (services, tenant) = (Arc::clone(self), tx.tenant().clone());
-            return Ok(Ok(Some(Permit { services, tenant, step: step.clone(), holder: holder.to_owned() })));
+            let permit = Permit { services, tenant, step: step.clone(), holder: holder.to_owned() };
+            return Ok(Admission::Granted(Some(permit)));
         };
         let in_line = Progress { unit: "ahead in line".to_owned(), done: i64::from(ahead), total: None };
-        operations::progress(tx, &step.operation, &step.step, &in_line).await?;
-        let message = format!("{at_most} of the tenant's {} steps run, and {ahead} wait before this one", lane.name());
+        operations::begin_step(tx, &step.operation, (&step.step, &in_line), (&attempt.run, attempt.sequence)).await?;
+        let message = format!("{at_most} of the tenant's {lane} steps run, and {ahead} wait before this one");
         let again = permits::Permit::ask_again_after(ahead);
-        Ok(Err(Failure::new(Code::ConcurrencyLimited, message).retry_after(again.as_secs())))
+        Ok(Admission::InLine(Failure::new(Code::ConcurrencyLimited, message).retry_after(again.as_secs())))
     }
 }
 

@@ -21,9 +21,11 @@
 //!
 //! **Heartbeat.** It says that the body gets on: a body that has not for a while is left to the server's timeout.
 //!
+//! **Permit.** Of a tenant's heavy steps only so many run at a time ([`Services::admit`]): one that gets no permit ends at once, holds
+//! no slot, and is tried again by the server.
+//!
 //! **Pivot.** A saga's pivot ends by [`Attempt::finish_pivot`], which notes that the effect has been seen. From then on every undo
-//! of the operation is refused with `PIVOT_PASSED`: a run that was reset, and is cancelled before it comes to its pivot again, must
-//! not take back what others rely on.
+//! of the operation is refused with `PIVOT_PASSED`: a run that knows less than the ledger must not take back what others rely on.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -45,21 +47,21 @@ use crate::{
     calls,
     faults::FaultKind,
     operation::sequence,
-    permit::Permit,
+    permit::{Admission, Permit},
     pulse::Pulse,
     services::Services,
 };
 
 /// Whose attempt it is.
-struct AttemptOf {
-    lane: Lane,
-    run: String,
-    sequence: i64,
+pub(crate) struct AttemptInfo {
+    pub(crate) lane: Lane,
+    pub(crate) run: String,
+    pub(crate) sequence: i64,
     /// Names the attempt among all of its step.
-    holder: String,
+    pub(crate) holder: String,
 }
 
-impl AttemptOf {
+impl AttemptInfo {
     fn new(ctx: &ActivityContext, lane: Lane) -> Self {
         let info = ctx.info();
         let run = info.workflow_run_id.clone().unwrap_or_default();
@@ -101,12 +103,12 @@ impl Services {
         F: Future<Output = Result<Done<R>, Failure>> + Send,
     {
         let pulse = Arc::new(Pulse::new());
-        let of = &AttemptOf::new(&ctx, lane);
+        let info = &AttemptInfo::new(&ctx, lane);
         let work = |fault: Option<FaultKind>| {
             let (input, pulse, body) = (input.clone(), Arc::clone(&pulse), &body);
             async move {
                 let tenant = input.operation.tenant.clone();
-                self.attempt(input, of, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
+                self.attempt(input, info, pulse, body, fault).inspect_err(|failure| self.doubt_org(&tenant, failure)).await
             }
         };
         let result = self.supervise(&ctx, &pulse, work).await?;
@@ -208,7 +210,7 @@ impl Services {
     async fn attempt<P, R, F>(
         self: &Arc<Self>,
         input: StepInput<P>,
-        of: &AttemptOf,
+        info: &AttemptInfo,
         pulse: Arc<Pulse>,
         body: &(impl Fn(Attempt, P) -> F + Send + Sync),
         fault: Option<FaultKind>,
@@ -224,14 +226,14 @@ impl Services {
             StepStart::Fresh => Json::Object(serde_json::Map::new()),
             StepStart::Resumed { facts } => facts,
         };
-        let permit = match self.permit(&mut tx, of.lane, &key, &of.holder).await? {
-            Ok(permit) => permit,
-            Err(waits) => {
+        let permit = match self.admit(&mut tx, &key, info).await? {
+            Admission::Granted(permit) => permit,
+            Admission::InLine(waits) => {
                 tx.commit().await?;
                 return Err(waits);
             }
         };
-        operations::begin_step(&mut tx, &key.operation, (&key.step, &whole_step(0)), (&of.run, of.sequence)).await?;
+        operations::begin_step(&mut tx, &key.operation, (&key.step, &whole_step(0)), (&info.run, info.sequence)).await?;
         tx.commit().await?;
         let (services, operation) = (Arc::clone(self), input.operation);
         let attempt = Attempt { services, operation, key, facts, pulse, meter: Arc::default() };

@@ -24,6 +24,7 @@ impl Starter {
                 Ok(anew) => started += usize::from(anew),
                 Err(failure) if failure.code == Code::TemporalUnavailable => return Err(failure),
                 Err(failure) => {
+                    self.put_off_comparing(operation).await?;
                     metrics::count_sweep_failure();
                     warn!(operation = %operation.id, code = %failure.code, reason = failure.message, "cannot be compared");
                 }
@@ -32,33 +33,52 @@ impl Starter {
         Ok(started)
     }
 
+    /// Answers whether a new run was started.
     async fn compare(&self, operation: &Operation, stuck_after: i32) -> Result<bool, Failure> {
         let status = self.temporal.status(&operation.reference()).await?;
-        let stuck = matches!(status, RunStatus::Open { task_attempts } if task_attempts >= stuck_after);
-        // Before the transaction: Temporal may take its time.
-        let failing = if stuck { self.temporal.failing_task(&operation.reference()).await? } else { None };
-        let mut tx = self.store.tenant(&operation.tenant).await?;
-        let found = match status {
-            RunStatus::Open { .. } => {
-                match stuck {
-                    true => operations::found_stuck(&mut tx, &operation.id, failing.as_ref()).await?,
-                    false => operations::found_alive(&mut tx, &operation.id).await?,
-                }
-                tx.commit().await?;
-                return Ok(false);
-            }
-            RunStatus::Closed(how) => operations::found_terminated(&mut tx, &operation.id, how).await?,
-            RunStatus::Unknown => operations::found_lost(&mut tx, &operation.id).await?,
-        };
-        if !found {
-            return Ok(false);
+        match status {
+            // Of several attempts, the last is under way.
+            RunStatus::Open { task_attempts } => self.note_open(operation, task_attempts > stuck_after).await.map(|()| false),
+            RunStatus::Closed(how) => self.replace(operation, Some(how)).await,
+            RunStatus::Unknown => self.replace(operation, None).await,
         }
+    }
+
+    async fn note_open(&self, operation: &Operation, stuck: bool) -> Result<(), Failure> {
+        // Before the transaction: Temporal may take its time.
+        let failure = if stuck { self.temporal.failing_task(&operation.reference()).await } else { None };
+        let mut tx = self.store.tenant(&operation.tenant).await?;
+        match stuck {
+            true => operations::found_stuck(&mut tx, &operation.id, failure.as_ref()).await?,
+            false => operations::found_alive(&mut tx, &operation.id).await?,
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Starts a run in the place of one that has ended in this way, or that was lost.
+    async fn replace(&self, operation: &Operation, how: Option<&str>) -> Result<bool, Failure> {
+        let mut tx = self.store.tenant(&operation.tenant).await?;
+        let found = match how {
+            Some(how) => operations::found_terminated(&mut tx, &operation.id, how).await?,
+            None => operations::found_lost(&mut tx, &operation.id).await?,
+        };
+        let Some(operation) = found else { return Ok(false) };
         tx.commit().await?;
         // When this start is lost, the next look finds the same again.
         self.temporal.start_anew(&operation.reference(), operation.params.clone()).await?;
-        // At once: a run that is told late may be at its pivot by then.
-        self.deliver_cancel(operation).await?;
-        info!(operation = %operation.id, ?status, "a run had gone; a new one takes its place");
+        // At once: a run that is told late may be at its pivot by then. The row is read anew, since a cancel that came meanwhile was told to
+        // the run before.
+        let mut tx = self.store.tenant_read(&operation.tenant).await?;
+        let now = operations::get(&mut tx, &operation.id).await?;
+        drop(tx);
+        self.deliver_cancel(&now).await?;
+        info!(operation = %operation.id, how, "a run had gone; a new one takes its place");
         Ok(true)
+    }
+
+    async fn put_off_comparing(&self, operation: &Operation) -> Result<(), Failure> {
+        let mut tx = self.store.tenant(&operation.tenant).await?;
+        operations::put_off_comparing(&mut tx, &operation.id).await?;
+        Ok(tx.commit().await?)
     }
 }

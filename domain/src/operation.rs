@@ -166,6 +166,9 @@ pub struct TrainModel {
     pub object: String,
     /// `None`: export first.
     pub dataset: Option<DatasetId>,
+    /// API names that its own export takes, where a person has corrected them; empty means every field that can be exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
     pub consent_version: i64,
 }
 

@@ -110,7 +110,7 @@ impl FromStr for AtDeadline {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
-    /// Of an export: the API names of the fields to export.
+    /// Of an export, also that of a training run: the API names of the fields to export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
     /// Of an asynchronous prediction: whether the score is written into the record.
@@ -126,15 +126,19 @@ impl Correction {
         let invalid = |message: String| Err(Failure::new(Code::InvalidArgument, message));
         match (kind, &self.fields, self.write_back) {
             (_, None, None) => invalid("the correction is empty: leave it out, or name what to correct".to_owned()),
-            (OperationKind::ExportDataset, Some(_), None) if !FIELDS_COUNT_UP_TO.contains(&step) => {
-                invalid(format!("the fields have been used by {step}: abandon the export and start another one"))
-            }
-            (OperationKind::ExportDataset, Some(fields), None) => check_fields(fields),
+            (OperationKind::ExportDataset | OperationKind::TrainModel, Some(fields), None) => match FIELDS_COUNT_UP_TO
+                .contains(&step)
+            {
+                true => check_fields(fields),
+                false => invalid(format!("the fields have been used by {step}, or never are: abandon it and start another one")),
+            },
             (OperationKind::PredictAsync, None, Some(_)) if step == "deliver_callback" => {
                 invalid("the record has been written by now".to_owned())
             }
             (OperationKind::PredictAsync, None, Some(_)) => Ok(()),
-            (OperationKind::ExportDataset, ..) => invalid("an export can be corrected in its fields only".to_owned()),
+            (OperationKind::ExportDataset | OperationKind::TrainModel, ..) => {
+                invalid("an export, and a training run that exports for itself, can be corrected in its fields only".to_owned())
+            }
             (OperationKind::PredictAsync, ..) => invalid("a prediction can be corrected in write_back only".to_owned()),
             (kind, ..) => invalid(format!("the input of {kind} cannot be corrected: retry without a correction")),
         }
@@ -305,6 +309,10 @@ mod tests {
             let instruction = format!(r#"{{"correction":{wrong}}}"#);
             assert_eq!(code(&export, Verb::Retry, &instruction), Err(Code::InvalidArgument), "{wrong}");
         }
+        let training = parked(OperationKind::TrainModel, Stage::BeforePivot);
+        assert_eq!(code(&training, Verb::Retry, r#"{"correction":{"fields":["Id","IsConverted"]}}"#), Ok(()));
+        let fitting = Parked { step: "fit_model".to_owned(), ..training };
+        assert_eq!(code(&fitting, Verb::Retry, r#"{"correction":{"fields":["Id"]}}"#), Err(Code::InvalidArgument));
         let promote = parked(OperationKind::PromoteModel, Stage::BeforePivot);
         assert_eq!(code(&promote, Verb::Retry, r#"{"correction":{"write_back":true}}"#), Err(Code::InvalidArgument));
         assert!(serde_json::from_str::<Instruction>(r#"{"corection":{}}"#).is_err(), "a slip of the pen is no retry");

@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Permit {
     /// When a step that waits is to ask again: in a second at the head of the line, half a second later for each that is ahead. A line
-    /// of a thousand so asks about twenty times a second in all.
+    /// of a thousand so asks about twenty-five times a second in all.
     pub fn ask_again_after(ahead: u32) -> Duration {
         (Duration::from_secs(1) + Duration::from_millis(500) * ahead).min(LONGEST_WAIT)
     }

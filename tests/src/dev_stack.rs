@@ -246,6 +246,19 @@ impl DevStack {
         }
     }
 
+    /// Waits until the latest run of the workflow has this status.
+    ///
+    /// # Panics
+    /// When it never has.
+    pub fn until_latest_run(&self, workflow: &str, status: &str) {
+        let began = Instant::now();
+        let described = || self.temporal(&["workflow", "describe", "--workflow-id", workflow, "--output", "json"]);
+        while !described().contains(status) {
+            assert!(began.elapsed() < LISTED_WITHIN, "the latest run of {workflow} never is {status}: {}", described());
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// Every run that Temporal lists: workflow id and status.
     pub fn runs(&self) -> Vec<(String, String)> {
         let listed = self.temporal(&["workflow", "list", "--limit", "100000", "--output", "json"]);

@@ -133,8 +133,13 @@ impl Scenario {
     async fn accept_training_on(&self, dataset: Option<&DatasetId>, training: &TrainingOptions) -> Accepted {
         let id = OperationId::random();
         let definition = PredictionDefinition::lead_conversion();
-        let params =
-            TrainModel { model: id.model(), object: definition.object.clone(), dataset: dataset.cloned(), consent_version: 1 };
+        let params = TrainModel {
+            model: id.model(),
+            object: definition.object.clone(),
+            dataset: dataset.cloned(),
+            fields: Vec::new(),
+            consent_version: 1,
+        };
         let accepted = Accepted::new(OperationKind::TrainModel, id.clone(), &params);
         let new = NewModel {
             id: id.model(),

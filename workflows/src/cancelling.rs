@@ -2,7 +2,8 @@
 //!
 //! A run may be younger than its operation: it was reset, or it follows one that Temporal has lost. An earlier run has then begun steps
 //! that this one has not told yet, and what is not told is not undone. So a cancel is heeded once all of them are told: up to there the
-//! ledger answers for each, and none is done anew.
+//! ledger answers for each, and none is done anew. The step at which it is heeded is told as well: an attempt of the earlier run may be
+//! about to begin it, and its undo shuts that out.
 
 use crate::{call::Named, envelope::OperationSteps, parking::SagaWorkflow, saga::Saga, stop::Stop};
 
@@ -10,12 +11,12 @@ use crate::{call::Named, envelope::OperationSteps, parking::SagaWorkflow, saga::
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     steps: Vec<String>,
-    /// The steps that the ledger has, once a cancel has made the run ask.
+    /// The steps that the ledger has, once the run had to ask.
     begun: Option<Vec<String>>,
 }
 
 impl Told {
-    pub(crate) fn tell(&mut self, step: &str) {
+    pub(crate) fn add(&mut self, step: &str) {
         self.steps.push(step.to_owned());
     }
 
@@ -32,14 +33,20 @@ impl<W: SagaWorkflow> Saga<W> {
         if self.unwinds.is_some() || !self.caller.cancel_requested() {
             return Ok(());
         }
+        let all_told = self.all_told().await;
+        // Until then the cancel does not reach the steps either.
+        self.caller.heeds_cancel = all_told;
+        if all_told { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// Whether every step is told that any run of the operation has begun.
+    pub(crate) async fn all_told(&mut self) -> bool {
         let begun = match self.told.begun.take() {
             Some(begun) => begun,
             None => self.persist(&Named::of(&OperationSteps::begun_steps), "begun_steps", ()).await,
         };
         let all_told = self.told.has_all_of(&begun);
         self.told.begun = Some(begun);
-        // Until then the cancel does not reach the steps either.
-        self.caller.heeds_cancel = all_told;
-        if all_told { Err(Stop::Cancelled) } else { Ok(()) }
+        all_told
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leadline_domain::{
-    Code, OperationRef, OperationState,
+    Code, Failure, OperationRef, OperationState,
     parking::{AtDeadline, Decision, Parked},
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub enum Beginning {
     Unwind {
         /// The steps that are done.
         done: Vec<String>,
+        /// Why the operation was being undone already; `None` where it was not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Failure>,
     },
 }
 

@@ -52,8 +52,8 @@ pub struct Saga<W> {
     pub(crate) caller: Caller<W>,
     undos: Vec<Undo<W>>,
     pivot_passed: bool,
-    /// The steps that the ledger has, when the run is there to unwind what an earlier one did.
-    pub(crate) unwinds: Option<Vec<String>>,
+    /// When the run is there to unwind what an earlier one did.
+    pub(crate) unwinds: Option<Unwinding>,
     pub(crate) told: Told,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) last_parking: u64,
@@ -63,6 +63,13 @@ pub struct Saga<W> {
     /// Why the run is in its state, while it compensates.
     pub(crate) standing: Option<Failure>,
     pub(crate) shown: (OperationState, Option<Code>),
+}
+
+pub(crate) struct Unwinding {
+    /// The steps that the ledger has as done.
+    done: Vec<String>,
+    /// Why the operation ends.
+    why: Stop,
 }
 
 /// Runs a saga's story from the operation's beginning to its closing write.
@@ -80,9 +87,9 @@ pub async fn run<W: SagaWorkflow, P>(
     let mut saga = Saga::new(ctx, limits, input.operation);
     match saga.begin().await {
         Ok(Beginning::Run) => {}
-        Ok(Beginning::Unwind { done }) => {
+        Ok(Beginning::Unwind { done, why }) => {
             saga.caller.heeds_cancel = false;
-            saga.unwinds = Some(done);
+            saga.unwinds = Some(Unwinding { done, why: why.map_or_else(terminated, Stop::from) });
         }
         Ok(Beginning::Ended { state }) => return Ok(saga.already(state)),
         Err(failure) => return Err(report(&failure).into()),
@@ -142,7 +149,7 @@ impl<W: SagaWorkflow> Saga<W> {
         P: Clone + Corrected,
     {
         let activity = Named::of(&activity);
-        self.told.tell(activity.name());
+        self.told.add(activity.name());
         let output = match self.attempt(&activity, params.clone(), Lane::Light, Role::Pivot).await {
             Ok(output) => output,
             Err(stop) => self.decide_pivot(&activity, params, stop).await?,
@@ -189,6 +196,9 @@ impl<W: SagaWorkflow> Saga<W> {
                 self.caller.wait(wait, Cancel::Reaches).await;
             } else if failure.class() == Class::NeedsOperator {
                 self.await_a_person(activity.name(), failure).await?;
+            } else if failure.code == Code::StepTimedOut && !self.all_told().await {
+                // The ledger has it as done, and could not say so. What it has beyond would be left if this run stopped here.
+                self.caller.wait(self.caller.limits.first_round, Cancel::Reaches).await;
             } else {
                 return Err(Stop::Failed(failure));
             }
@@ -303,7 +313,7 @@ impl<W: SagaWorkflow> Saga<W> {
     /// When the run is there to unwind, and the run before had not finished the step. Its undo is registered by then: it may have begun.
     fn stay_within_the_ledger(&self, step: &str) -> Result<(), Stop> {
         match &self.unwinds {
-            Some(done) if !done.iter().any(|name| name == step) => Err(Stop::Failed(terminated())),
+            Some(unwinding) if !unwinding.done.iter().any(|name| name == step) => Err(unwinding.why.clone()),
             _ => Ok(()),
         }
     }
@@ -348,6 +358,6 @@ impl<W: SagaWorkflow> Saga<W> {
     }
 }
 
-fn terminated() -> Failure {
-    Failure::new(Code::OperationTerminated, "its run was terminated in Temporal")
+fn terminated() -> Stop {
+    Stop::Failed(Failure::new(Code::OperationTerminated, "its run was terminated in Temporal"))
 }

@@ -113,8 +113,7 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self { step: Step { saga, activity, params, lane }, undo } = self;
         async move {
-            saga.heed_cancel().await?;
-            saga.told.tell(activity.name());
+            saga.told.add(activity.name());
             if let Some(undo) = undo {
                 saga.register(undo);
             }

@@ -14,6 +14,12 @@ pub enum Stop {
     Failed(Failure),
 }
 
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        if failure.code == Code::Cancelled { Self::Cancelled } else { Self::Failed(failure) }
+    }
+}
+
 impl Stop {
     pub fn code(&self) -> Code {
         match self {
@@ -34,7 +40,7 @@ pub struct FailureDetails {
 pub fn report(failure: &Failure) -> ApplicationFailure {
     ApplicationFailure::builder(failure.to_string())
         .type_name(failure.code.as_str().to_owned())
-        .non_retryable(failure.class() != Class::Retryable || named_wait(failure).is_some())
+        .non_retryable(!is_the_servers(failure))
         .maybe_next_retry_delay(server_wait(failure))
         .details(FailureDetails { retry_after_seconds: failure.retry_after_seconds })
         .build()
@@ -83,11 +89,20 @@ fn coded(reported: &ApplicationFailure) -> Failure {
 }
 
 fn timed_out(step: &str, last: Option<&Failure>) -> Failure {
+    // It has not begun: it stood in line for all that time, and may go on to.
+    if let Some(in_line) = last.filter(|last| server_wait(last).is_some()) {
+        return in_line.clone();
+    }
     let message = match last {
         Some(last) => format!("step {step} did not succeed in the time it has; last: {last}"),
         None => format!("step {step} did not answer in the time it has"),
     };
     Failure::new(Code::StepTimedOut, message)
+}
+
+/// Whether the server tries the step again, and the saga hears nothing of it.
+fn is_the_servers(failure: &Failure) -> bool {
+    server_wait(failure).is_some() || (failure.class() == Class::Retryable && named_wait(failure).is_none())
 }
 
 /// A wait that is the server's: however often the step has to come again, the history stays as short as it was.
@@ -100,7 +115,6 @@ fn server_wait(failure: &Failure) -> Option<Duration> {
 /// an hour, which is how often a rolling daily limit is worth another look.
 pub(crate) fn named_wait(failure: &Failure) -> Option<Duration> {
     let seconds = match failure.class() {
-        _ if server_wait(failure).is_some() => None,
         Class::Quota => Some(failure.retry_after_seconds.unwrap_or(900)),
         // What waits for a person names a time only where it is tried again in any case.
         Class::Retryable | Class::NeedsOperator => failure.retry_after_seconds,
@@ -124,9 +138,11 @@ mod tests {
         let callback = Failure::new(Code::CallbackRefused, "503").retry_after(4);
         assert!(report(&callback).is_non_retryable(), "a failure that names its time is waited out by the saga");
 
-        let in_line = report(&Failure::new(Code::ConcurrencyLimited, "two run").retry_after(3));
-        assert!(!in_line.is_non_retryable(), "the server waits, not the saga");
-        assert_eq!(in_line.next_retry_delay(), Some(Duration::from_secs(3)));
+        let in_line = Failure::new(Code::ConcurrencyLimited, "two run").retry_after(3);
+        assert!(!report(&in_line).is_non_retryable(), "the server waits, not the saga");
+        assert_eq!(report(&in_line).next_retry_delay(), Some(Duration::from_secs(3)));
+        assert_eq!(named_wait(&in_line), Some(Duration::from_secs(3)), "until the step's time is used up: then the saga goes on");
+        assert_eq!(timed_out("extract_pages", Some(&in_line)), in_line, "a step that has not begun has not failed");
 
         assert!(!report(&Failure::new(Code::SalesforceBusy, "row lock")).is_non_retryable());
         assert!(report(&Failure::new(Code::CsvMalformed, "line 4")).is_non_retryable());

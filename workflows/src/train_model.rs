@@ -133,12 +133,12 @@ async fn train_model<W: SagaWorkflow>(saga: &mut Saga<W>, train: TrainModel) -> 
     Ok(json!(registered))
 }
 
-/// The export that a run without a named data set makes for itself: every field of the object.
+/// The export that a run without a named data set makes for itself: every field of the object, unless a person has corrected that.
 fn own_export<W: SagaWorkflow>(saga: &Saga<W>, train: &TrainModel) -> Option<ExportDataset> {
     train.dataset.is_none().then(|| ExportDataset {
         dataset: saga.operation().operation.dataset(),
         object: train.object.clone(),
-        fields: Vec::new(),
+        fields: train.fields.clone(),
         consent_version: train.consent_version,
     })
 }

@@ -57,6 +57,7 @@ impl Facade {
             model: id.model(),
             object: definition.object.clone(),
             dataset: dataset.clone(),
+            fields: Vec::new(),
             consent_version: consent_version.unwrap_or_default(),
         };
         let start = Start {

@@ -22,7 +22,7 @@ use crate::{
 pub struct Retry {
     /// Id of the operation
     operation: String,
-    /// Of an export: export these fields instead (API names, separated by commas)
+    /// Of an export, also that of a training run: export these fields instead (API names, separated by commas)
     #[arg(long, value_delimiter = ',', value_name = "FIELD")]
     fields: Vec<String>,
     /// Of an asynchronous prediction: write the score into the record or not

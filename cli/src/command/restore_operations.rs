@@ -3,8 +3,8 @@
 use clap::Args;
 use leadline_worker::{
     data_converter,
-    remembering::{self, RestoreError},
     replay::ServerError,
+    restoring::{self, RestoreError, Restored},
 };
 use serde_json::json;
 
@@ -37,7 +37,7 @@ impl RestoreOperations {
         let store = self.database.connect(&context.target).await?;
         let converter = data_converter(&self.keyring.load(&context.target)?);
         let (client, address) = temporal::connect(&context.target).await?;
-        let restored = remembering::restore(&client, &store, &converter, self.dry_run).await.map_err(|error| match error {
+        let restored = restoring::restore(&client, &store, &converter, self.dry_run).await.map_err(|error| match error {
             RestoreError::Temporal(ServerError::Unavailable { reason }) => CliError::TemporalUnreachable { address, reason },
             RestoreError::Temporal(error) => CliError::part("Temporal", &error),
             RestoreError::Store(error) => error.into(),
@@ -50,7 +50,7 @@ impl RestoreOperations {
                 "unreadable": restored.unreadable,
                 "dryRun": self.dry_run,
             }));
-            return Ok(());
+            return unread(&restored);
         }
         let written = if self.dry_run { "to be written" } else { "written" };
         for (ids, how) in [(&restored.ended, "as it ended"), (&restored.lost, "as lost")] {
@@ -68,6 +68,16 @@ impl RestoreOperations {
             restored.lost.len(),
             restored.unreadable.len()
         );
-        Ok(())
+        unread(&restored)
+    }
+}
+
+fn unread(restored: &Restored) -> Result<()> {
+    match restored.unreadable.len() {
+        0 => Ok(()),
+        some => Err(CliError::environment(
+            format!("{some} histories cannot be read: what they tell is not written down"),
+            "check that the keyring is the one that they were written with, and repeat the command",
+        )),
     }
 }

@@ -6,20 +6,20 @@
 mod accept;
 mod course;
 mod reconciling;
-mod remembering;
 mod requests;
+mod restoring;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
     Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_late_cancel, pass_pivot, progress,
     record_run, record_start, update_state,
 };
-pub use reconciling::{found_alive, found_lost, found_stuck, found_terminated, unreconciled};
-pub use remembering::{Remembered, unknown, write_again};
+pub use reconciling::{found_alive, found_lost, found_stuck, found_terminated, put_off_comparing, unreconciled};
 pub use requests::{
     ParkedFilter, decide, movable, parked, put_off_decision, record_cancel, record_decision, record_move_refused, request_cancel,
     request_move, undelivered, undelivered_decisions, withdraw_decision,
 };
+pub use restoring::{Remembered, reinsert, unknown};
 
 use chrono::{DateTime, Utc};
 use leadline_domain::{

@@ -52,9 +52,9 @@ pub async fn found_stuck(tx: &mut impl Transact, id: &OperationId, failure: Opti
     Ok(())
 }
 
-/// Records that the run has ended without ending the operation, so that the next run unwinds it. `false` when the operation has
+/// Records that the run has ended without ending the operation, so that the next run unwinds it. `None` when the operation has
 /// ended after all: a run writes that down before it ends.
-pub async fn found_terminated(tx: &mut impl Transact, id: &OperationId, how: &str) -> Result<bool> {
+pub async fn found_terminated(tx: &mut impl Transact, id: &OperationId, how: &str) -> Result<Option<Operation>> {
     let found: Option<Operation> = sqlx::query_as(concat!(
         "UPDATE operations SET terminated_at = coalesce(terminated_at, now()), reconciled_at = now(), stuck_since = NULL,
                                stuck_event = NULL, stuck_why = NULL
@@ -68,8 +68,8 @@ pub async fn found_terminated(tx: &mut impl Transact, id: &OperationId, how: &st
 }
 
 /// Records that the server knows nothing of the run, so that the next one goes on from the ledger; or undoes the rest, where the undoing
-/// had begun. A cancel that the lost run had been told of is told to the next one. `false` when the operation has ended after all.
-pub async fn found_lost(tx: &mut impl Transact, id: &OperationId) -> Result<bool> {
+/// had begun. A cancel that the lost run had been told of is told to the next one. `None` when the operation has ended after all.
+pub async fn found_lost(tx: &mut impl Transact, id: &OperationId) -> Result<Option<Operation>> {
     let found: Option<Operation> = sqlx::query_as(concat!(
         "UPDATE operations SET reconciled_at = now(), cancel_delivered_at = NULL,
                                stuck_since = NULL, stuck_event = NULL, stuck_why = NULL,
@@ -83,10 +83,19 @@ pub async fn found_lost(tx: &mut impl Transact, id: &OperationId) -> Result<bool
     note(tx, found, "operation.found_lost", json!({})).await
 }
 
-async fn note(tx: &mut impl Transact, found: Option<Operation>, action: &str, mut detail: Json) -> Result<bool> {
-    let Some(operation) = found else { return Ok(false) };
+async fn note(tx: &mut impl Transact, found: Option<Operation>, action: &str, mut detail: Json) -> Result<Option<Operation>> {
+    let Some(operation) = found else { return Ok(None) };
     detail["run"] = json!(operation.run_id);
     let entry = AuditEntry { tenant: &operation.tenant, operation: Some(&operation.id), actor: "reconciler", action, detail };
     audit::append(tx, &entry).await?;
-    Ok(true)
+    Ok(Some(operation))
+}
+
+/// Puts an operation that cannot be compared behind the others.
+pub async fn put_off_comparing(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    sqlx::query("UPDATE operations SET reconciled_at = now() WHERE operation_id = $1 AND ended_at IS NULL")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
 }

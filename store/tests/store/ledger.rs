@@ -148,3 +148,18 @@ async fn write_effect(tx: &mut TenantTx, note: &str) {
 async fn effects(tx: &mut TenantTx) -> i64 {
     consents::current(tx).await.unwrap().map_or(0, |consent| consent.version)
 }
+
+#[tokio::test]
+async fn an_operation_passes_its_pivot_or_is_undone_and_never_both() {
+    let db = database().await;
+    let (tenant, seen) = step(&db.store).await;
+    let mut tx = db.store.tenant(&tenant).await.unwrap();
+    let undone = accepted(&mut tx, OperationKind::ExportDataset).await.id;
+    operations::pass_pivot(&mut tx, &seen.operation).await.unwrap();
+    operations::begin_undo(&mut tx, &undone).await.unwrap();
+    let late = operations::begin_undo(&mut tx, &seen.operation).await.unwrap_err();
+    assert_eq!(late.code(), Some(Code::PivotPassed));
+    assert!(is_closed(operations::pass_pivot(&mut tx, &undone).await));
+    operations::pass_pivot(&mut tx, &seen.operation).await.unwrap();
+    operations::begin_undo(&mut tx, &undone).await.unwrap();
+}

@@ -84,7 +84,7 @@ async fn start_anew(run: &Run<'_>, why: Why) {
         Why::Terminated => operations::found_terminated(&mut tx, run.id(), "terminated by the laws").await,
         Why::Lost => operations::found_lost(&mut tx, run.id()).await,
     };
-    assert!(found.unwrap(), "it has not ended");
+    assert!(found.unwrap().is_some(), "it has not ended");
     tx.commit().await.unwrap();
     scenario.start(&run.accepted, WorkflowIdReusePolicy::AllowDuplicate).await.expect("another run may follow");
 }

@@ -1,7 +1,5 @@
 //! A machine is lost; what was acknowledged before its last backup is there on the next one, and goes on.
 
-use std::time::Duration;
-
 use leadline_tests::{
     api::Api,
     backup::Backup,
@@ -24,7 +22,7 @@ async fn every_operation_that_was_acknowledged_before_the_backup_is_found_again_
     let promoted = api.succeed(&below(&format!("models/{model}:promote")), &json!({})).await;
 
     let parked = api.start(&below("drills"), &json!({})).await;
-    api.until(&parked, "parked", |operation| operation["state"] == "PARKED").await;
+    let waiting_run = api.until(&parked, "parked", |operation| operation["state"] == "PARKED").await;
     let controls = Controls::of(&stack);
     controls.inject(&json!({ "kind": "latency", "delay_ms": 400, "match": { "path": "/results" }, "count": null })).await;
     let read = |operation: &Json| operation["progress"]["done"].as_str().and_then(|rows| rows.parse::<u64>().ok());
@@ -42,6 +40,8 @@ async fn every_operation_that_was_acknowledged_before_the_backup_is_found_again_
     let half_way = exports.pop().expect("two were started");
 
     let backup = Backup::take(&stack);
+    let open = api.operation(&half_way).await;
+    assert_eq!((&open["state"], &open["step"]), (&json!("RUNNING"), &json!("extract_pages")), "{open}");
     let late = api.post_once(&below("drills"), "late", &json!({ "waitAt": "NOWHERE" })).await.expect(202);
     let lost = stack.lose().await;
 
@@ -58,17 +58,14 @@ async fn every_operation_that_was_acknowledged_before_the_backup_is_found_again_
     assert_eq!(api.ended(&waiting).await["state"], "SUCCEEDED");
     let undone = api.ended(&cancelled).await;
     assert_eq!(undone["state"], "CANCELLED", "a cancel that nobody had heard of: {undone}");
-    let again = api
-        .until(&parked, "found and parked again", |operation| operation["state"] == "PARKED" && operation["runId"] != Json::Null);
+    let again = api.until(&parked, "parked in another run", |operation| {
+        operation["state"] == "PARKED" && operation["runId"] != waiting_run["runId"]
+    });
     again.await;
-    let audit = async || api.get(&format!("/v1/operations/{parked}/audit")).await.expect(200).to_string();
-    while !audit().await.contains("operation.found_lost") {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let decided = async || api.post(&format!("/v1/operations/{parked}:retry"), &json!({})).await.status == 202;
-    while !(decided().await && api.ended(&parked).await["state"] == "SUCCEEDED") {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let audit = api.get(&format!("/v1/operations/{parked}/audit")).await.expect(200);
+    assert!(audit.to_string().contains("operation.found_lost"), "{audit}");
+    api.post(&format!("/v1/operations/{parked}:retry"), &json!({})).await.expect(202);
+    assert_eq!(api.ended(&parked).await["state"], "SUCCEEDED");
 
     let org = org::client(&stack).await;
     let leads = org.count("SELECT COUNT() FROM Lead").await.expect("the org counts its records");

@@ -5,6 +5,7 @@
 mod drill;
 mod exporting;
 mod golden;
+mod lost_runs;
 mod moving;
 mod onboarding;
 mod parking;
@@ -12,9 +13,9 @@ mod permits;
 mod predicting;
 mod privacy;
 mod recording;
-mod remembering;
 mod replaying;
 mod replaying_live;
+mod restoring;
 mod training;
 mod verbs;
 mod zombies;

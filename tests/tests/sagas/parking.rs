@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leadline_activities::faults::{Fault, FaultKind};
-use leadline_domain::{Code, Failure, OperationKind, OperationState, Verb};
+use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState, Verb};
 use leadline_store::{PageRequest, audit, datasets};
 use leadline_tests::scenario::Scenario;
 use serde_json::json;
@@ -60,6 +60,33 @@ async fn a_parked_export_says_what_it_waits_for_and_goes_on_with_a_corrected_inp
     let schema = &exported.manifest().schema;
     assert!(schema.position("Company").is_some() && schema.position("Email").is_none(), "only the corrected fields");
     scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_training_run_that_parks_in_its_own_export_goes_on_with_corrected_fields() {
+    let scenario = Scenario::onboarded(6000).await;
+    let whole = scenario.export("Lead").await;
+    assert_eq!(scenario.ended(&whole).await.state, OperationState::Succeeded);
+    let mut fields = names_of(&scenario, &whole).await;
+    fields.retain(|name| name != "Email");
+    scenario.steps.faults.add(refuse("start_bulk_job", Code::SalesforceAccessDenied, 1));
+    let id = scenario.train().await;
+    scenario.parked(&id, Code::SalesforceAccessDenied).await;
+    let correction = json!({ "correction": { "fields": fields } });
+    scenario.decide(OperationKind::TrainModel, &id, Verb::Retry, correction).await.unwrap();
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert_eq!(ended.params["fields"], json!(fields), "a run that is started anew has the correction too");
+    assert_eq!(names_of(&scenario, &id).await, fields);
+    scenario.end().await;
+}
+
+/// The fields of the operation's data set.
+async fn names_of(scenario: &Scenario, id: &OperationId) -> Vec<String> {
+    let dataset = leadline_lake::Dataset::open(&scenario.ground.lake, &scenario.tenant, &id.dataset()).await.unwrap();
+    let mut names: Vec<String> = dataset.manifest().schema.fields.iter().map(|field| field.name.clone()).collect();
+    names.sort();
+    names
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

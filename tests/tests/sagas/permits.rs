@@ -1,5 +1,7 @@
 //! A heavy step waits while as many of its tenant's run as may, and no worker's slot waits with it.
 
+use std::time::Duration;
+
 use leadline_activities::{
     HeavyPerTenant,
     faults::{Fault, FaultKind},
@@ -12,6 +14,8 @@ use sqlx::{Connection as _, PgConnection};
 async fn a_tenants_second_export_stands_in_line_until_the_first_has_read_its_pages() {
     let mut scenario = Scenario::onboarded(300).await;
     scenario.stop_worker().await;
+    // An attempt that is held gives no sign of life.
+    scenario.limits.heartbeat = Duration::from_secs(60);
     scenario.steps.heavy_per_tenant = HeavyPerTenant { extraction: 1, compute: 1 };
     scenario.start_worker();
     let held = Fault { activity: "extract_pages".to_owned(), kind: FaultKind::Hold, times: 1 };
@@ -25,7 +29,7 @@ async fn a_tenants_second_export_stands_in_line_until_the_first_has_read_its_pag
     let waits = waits.await;
     assert_eq!((waits.state, waits.step.as_deref()), (OperationState::Running, Some("extract_pages")), "{waits:?}");
     // It has been back by then more than once.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(scenario.operation(&second).await.progress, waits.progress);
 
     scenario.steps.faults.set(Vec::new());

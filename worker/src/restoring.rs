@@ -1,6 +1,6 @@
 //! Operations that PostgreSQL has lost and Temporal remembers: found, read out of their histories, and written down again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
@@ -62,7 +62,7 @@ pub enum RestoreError {
 pub async fn restore(client: &Client, store: &Store, converter: &DataConverter, dry_run: bool) -> Result<Restored, RestoreError> {
     let runs: Vec<RunName> = replay::list(client, &format!("{} IS NOT NULL", attribute::TENANT), None).try_collect().await?;
     // Of several runs of one operation, the latest is read.
-    let workflows: HashMap<OperationId, String> =
+    let workflows: BTreeMap<OperationId, String> =
         runs.into_iter().filter_map(|run| Some((operation_of(&run.workflow_id)?, run.workflow_id))).collect();
     let ids: Vec<OperationId> = workflows.keys().cloned().collect();
     let mut restored = Restored { remembered: ids.len(), ..Restored::default() };
@@ -89,7 +89,7 @@ pub async fn restore(client: &Client, store: &Store, converter: &DataConverter, 
 
 async fn write(store: &Store, remembered: &Remembered) -> Result<(), StoreError> {
     let mut tx = store.operator_for(&remembered.operation.tenant).await?;
-    operations::write_again(&mut tx, remembered).await?;
+    operations::reinsert(&mut tx, remembered).await?;
     tx.commit().await
 }
 
@@ -106,8 +106,20 @@ async fn read(
     workflow_id: &str,
     converter: &DataConverter,
 ) -> Result<Option<Result<Remembered, String>>, ServerError> {
-    let Some(run) = replay::latest(client, workflow_id).await? else { return Ok(None) };
-    let Some(recorded) = replay::fetch(client, run).await? else { return Ok(None) };
+    let unreadable = |error: ServerError| match error {
+        ServerError::Invalid { .. } | ServerError::Refused { .. } => Ok(Some(Err(error.to_string()))),
+        error => Err(error),
+    };
+    let run = match replay::latest(client, workflow_id).await {
+        Ok(Some(run)) => run,
+        Ok(None) => return Ok(None),
+        Err(error) => return unreadable(error),
+    };
+    let recorded = match replay::fetch(client, run).await {
+        Ok(Some(recorded)) => recorded,
+        Ok(None) => return Ok(None),
+        Err(error) => return unreadable(error),
+    };
     Ok(Some(remembered(&recorded, converter).await.map_err(|why| format!("{}: {why}", recorded.name))))
 }
 
@@ -127,14 +139,13 @@ pub async fn remembered(run: &RecordedRun, converter: &DataConverter) -> Result<
     let SagaInput { operation, params } =
         input::<SagaInput<Json>>(started.input.as_ref()).ok_or("has another input than a saga")?;
     let last = events.last().unwrap_or(first);
-    let closing = if ends(last) { closing_of(events) } else { None };
     Ok(Remembered {
         operation,
         params,
         run_id: run.name.run_id.clone(),
         started_at: time_of(first).ok_or("does not say when it began")?,
         ended_at: time_of(last).ok_or("does not say when it ended")?,
-        closing: closing.unwrap_or_else(lost),
+        closing: closing_of(events).or_else(|| already(last)).unwrap_or_else(lost),
     })
 }
 
@@ -143,29 +154,28 @@ fn lost() -> Closing {
     Closing { state: OperationState::Failed, result: None, code: Some(Code::OperationLost), message: Some(message) }
 }
 
-/// Whether the run came to its own end. One that was terminated, or has timed out, had not closed its operation.
-fn ends(last: &HistoryEvent) -> bool {
-    matches!(
-        &last.attributes,
-        Some(
-            Attributes::WorkflowExecutionCompletedEventAttributes(_)
-                | Attributes::WorkflowExecutionFailedEventAttributes(_)
-                | Attributes::WorkflowExecutionCanceledEventAttributes(_)
-        )
-    )
+/// The closing write that the run has made.
+fn closing_of(events: &[HistoryEvent]) -> Option<Closing> {
+    let completed = events.iter().rev().filter_map(|event| match &event.attributes {
+        Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => Some(completed.scheduled_event_id),
+        _ => None,
+    });
+    let ending = completed.filter_map(|scheduled| ending_of(events.iter().find(|event| event.event_id == scheduled)?)).next()?;
+    Some(leadline_activities::closing(ending))
 }
 
-/// The closing write that the run asked for last.
-fn closing_of(events: &[HistoryEvent]) -> Option<Closing> {
-    let ending = events.iter().rev().find_map(|event| match &event.attributes {
-        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled))
-            if scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == OperationSteps::close_operation.name()) =>
-        {
-            input::<StepInput<Ending>>(scheduled.input.as_ref())
-        }
-        _ => None,
-    })?;
-    Some(leadline_activities::closing(ending.params))
+fn ending_of(event: &HistoryEvent) -> Option<Ending> {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = &event.attributes else { return None };
+    let closes = scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == OperationSteps::close_operation.name());
+    closes.then(|| input::<StepInput<Ending>>(scheduled.input.as_ref()).map(|input| input.params)).flatten()
+}
+
+/// The end of a run that found its operation ended, as one does that was reset afterwards. How it ended in full, only the run before knew.
+fn already(last: &HistoryEvent) -> Option<Closing> {
+    let Some(Attributes::WorkflowExecutionCompletedEventAttributes(completed)) = &last.attributes else { return None };
+    let state = input::<Json>(completed.result.as_ref())?["already"].as_str()?.parse().ok()?;
+    let message = "what it made, or why it failed, stands in the history of an earlier run".to_owned();
+    Some(Closing { state, result: None, code: None, message: Some(message) })
 }
 
 fn input<T: DeserializeOwned>(payloads: Option<&Payloads>) -> Option<T> {

@@ -36,7 +36,7 @@ pub async fn unknown(tx: &mut OperatorTx, ids: &[OperationId]) -> Result<Vec<Ope
 
 /// Writes the operation down again, as ended; `false` when it has a row. Its idempotency key is gone for good: a call that is repeated
 /// starts another operation.
-pub async fn write_again(tx: &mut TenantTx, remembered: &Remembered) -> Result<bool> {
+pub async fn reinsert(tx: &mut TenantTx, remembered: &Remembered) -> Result<bool> {
     let Remembered { operation, params, run_id, started_at, closing, ended_at } = remembered;
     debug_assert!(closing.state.is_ended(), "nothing is there that would carry it on");
     let written = sqlx::query(
@@ -66,7 +66,7 @@ pub async fn write_again(tx: &mut TenantTx, remembered: &Remembered) -> Result<b
         tenant: &operation.tenant,
         operation: Some(&operation.operation),
         actor: REQUESTED_BY,
-        action: "operation.write_again",
+        action: "operation.reinsert",
         detail: json!({ "state": closing.state, "run": run_id }),
     };
     audit::append(tx, &entry).await?;

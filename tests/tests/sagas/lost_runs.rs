@@ -1,0 +1,47 @@
+//! A run that takes the place of a lost one is younger than its operation, and must not stop before it has told what was done.
+
+use std::time::Duration;
+
+use leadline_activities::faults::{Fault, FaultKind};
+use leadline_domain::{Code, Failure, OperationKind, OperationState};
+use leadline_store::operations;
+use leadline_tests::scenario::Scenario;
+use temporalio_client::WorkflowIdReusePolicy;
+
+use crate::exporting::{assert_complete, lead_ids};
+
+const EXPORT: OperationKind = OperationKind::ExportDataset;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_done_and_cannot_say_so_for_long_undoes_nothing() {
+    let mut scenario = Scenario::onboarded(1500).await;
+    let org = scenario.org().await;
+    let ids = lead_ids(&org).await;
+    scenario.stop_worker().await;
+    (scenario.limits.light_attempt, scenario.limits.light_patience) = (PATIENCE, PATIENCE);
+    scenario.start_worker();
+    let fault = |activity: &str, kind, times| Fault { activity: activity.to_owned(), kind, times };
+    scenario.steps.faults.set(vec![fault("extract_pages", FaultKind::Hold, 1)]);
+    let accepted = scenario.accept_export("Lead").await;
+    let id = scenario.begin(accepted.clone()).await;
+    scenario.until(&id, "extracted", |operation| operation.step.as_deref() == Some("extract_pages")).await;
+
+    scenario.terminate(EXPORT, &id).await;
+    let away = FaultKind::Refuse(Failure::new(Code::DatabaseUnavailable, "a fault of the test"));
+    scenario.steps.faults.set(vec![fault("reserve_api_budget", away, u32::MAX)]);
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    operations::found_lost(&mut tx, &id).await.unwrap().expect("it has not ended");
+    tx.commit().await.unwrap();
+    scenario.start(&accepted, WorkflowIdReusePolicy::AllowDuplicate).await.expect("another run may follow");
+    tokio::time::sleep(3 * PATIENCE).await;
+    assert!(scenario.steps.faults.met() > 1, "it was tried");
+    let waits = scenario.operation(&id).await;
+    assert_eq!((waits.state, waits.code), (OperationState::Running, None), "{waits:?}");
+
+    scenario.steps.faults.set(Vec::new());
+    let ended = scenario.ended(&id).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
+    assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
