@@ -178,6 +178,8 @@ pub async fn cancel(happy: Arc<Happy>) -> usize {
         tokio::time::sleep(Duration::from_millis(300)).await;
         run.world.scenario.steps.faults.set(Vec::new());
         let ended = run.ended().await;
+        // An attempt that the server had given up by then would be taken for the next one that is held.
+        run.until_let_go(&activity.name).await;
         let before_the_pivot = activity.role.is_undone() || at == 0;
         match ended.state {
             OperationState::Cancelled if before_the_pivot => {
