@@ -59,7 +59,9 @@ async fn main() -> Result<()> {
 async fn runs(api: &Api, tenant: &str) -> Duration {
     let mut times = Vec::new();
     for _ in 0..SINGLE_RUNS {
-        times.push(single(api, tenant).await);
+        let took = single(api, tenant).await;
+        eprintln!("  {} ms", took.as_millis());
+        times.push(took);
     }
     times.sort();
     times[SINGLE_RUNS / 2]
