@@ -19,7 +19,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::{
     attempt::{Attempt, Done, Undoing},
-    operation::sequence,
+    operation::{run_of, sequence},
     services::Services,
 };
 
@@ -66,7 +66,7 @@ impl DrillActivities {
 }
 
 fn asker(ctx: &ActivityContext) -> Asker {
-    Asker { run: ctx.info().workflow_run_id.clone().unwrap_or_default(), scheduled: sequence(ctx) }
+    Asker { run: run_of(ctx), scheduled: sequence(ctx) }
 }
 
 async fn prepare_drill(attempt: Attempt, _: RunDrill) -> Result<Done<()>, Failure> {

@@ -36,8 +36,7 @@ impl OperationActivities {
         ctx: ActivityContext,
         input: StepInput<()>,
     ) -> Result<Beginning, ActivityError> {
-        let run = ctx.info().workflow_run_id.clone().unwrap_or_default();
-        let sequence = sequence(&ctx);
+        let (run, sequence) = (run_of(&ctx), sequence(&ctx));
         self.keep(&ctx, || begin(&self.0, &input, &run, sequence)).await
     }
 
@@ -81,6 +80,11 @@ impl OperationActivities {
     }
 }
 
+/// The run that an activity belongs to.
+pub(crate) fn run_of(ctx: &ActivityContext) -> String {
+    ctx.info().workflow_run_id.clone().unwrap_or_default()
+}
+
 /// Where an update stands among those of all runs of its operation: when the server scheduled it. A count kept by the workflow would
 /// begin anew in a run that was reset to before some of them.
 pub(crate) fn sequence(ctx: &ActivityContext) -> i64 {
@@ -102,7 +106,9 @@ async fn begin(services: &Services, input: &StepInput<()>, run: &str, sequence: 
     operations::update_state(&mut tx, id, &update).await?;
     let beginning = match row.terminated_at {
         None => Beginning::Run,
-        Some(_) => Beginning::Unwind { done: done_steps(&mut tx, input).await?, why: undone_for(&row) },
+        Some(_) => {
+            Beginning::Unwind { done: steps(&mut tx, input, |state| state == StepState::Done).await?, why: undone_for(&row) }
+        }
     };
     tx.commit().await?;
     Ok(beginning)
@@ -114,18 +120,16 @@ fn undone_for(row: &Operation) -> Option<Failure> {
     Some(Failure::new(code, row.message.clone().unwrap_or_default()))
 }
 
-async fn done_steps(tx: &mut TenantTx, input: &StepInput<()>) -> Result<Vec<String>, Failure> {
-    let rows = ledger::steps(tx, &input.operation.operation).await?;
-    let done = rows.into_iter().filter(|row| row.state == StepState::Done && row.epoch == input.epoch);
-    Ok(done.map(|row| row.step).collect())
-}
-
-/// What the acceptance wrote is no step: every run knows of it.
 async fn begun(services: &Services, input: &StepInput<()>) -> Result<Vec<String>, Failure> {
     let mut tx = services.store.tenant_read(&input.operation.tenant).await?;
-    let rows = ledger::steps(&mut tx, &input.operation.operation).await?;
-    let begun = rows.into_iter().filter(|row| row.epoch == input.epoch && row.state != StepState::Undone);
-    Ok(begun.map(|row| row.step).filter(|step| step != ACCEPTANCE).collect())
+    steps(&mut tx, input, |state| state != StepState::Undone).await
+}
+
+/// The steps that the ledger has in such a state. What the acceptance wrote is no step: every run knows of it.
+async fn steps(tx: &mut TenantTx, input: &StepInput<()>, wanted: fn(StepState) -> bool) -> Result<Vec<String>, Failure> {
+    let rows = ledger::steps(tx, &input.operation.operation).await?;
+    let found = rows.into_iter().filter(|row| row.epoch == input.epoch && wanted(row.state));
+    Ok(found.map(|row| row.step).filter(|step| step != ACCEPTANCE).collect())
 }
 
 async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i64) -> Result<(), Failure> {

@@ -46,7 +46,7 @@ use crate::{
     attempt::{Attempt, Done, Undoing, whole_step},
     calls,
     faults::FaultKind,
-    operation::sequence,
+    operation::{run_of, sequence},
     permit::{Admission, Permit},
     pulse::Pulse,
     services::Services,
@@ -63,8 +63,7 @@ pub(crate) struct AttemptInfo {
 
 impl AttemptInfo {
     fn new(ctx: &ActivityContext, lane: Lane) -> Self {
-        let info = ctx.info();
-        let run = info.workflow_run_id.clone().unwrap_or_default();
+        let (info, run) = (ctx.info(), run_of(ctx));
         let holder = format!("{run} {} {}", info.activity_id, info.attempt);
         Self { lane, run, sequence: sequence(ctx), holder }
     }
@@ -304,12 +303,11 @@ impl Services {
         match outcome {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(failure)) if failure.code == Code::Cancelled && drop_at.is_some() => Err(ActivityError::cancelled()),
-            Ok(Err(failure)) if failure.code == Code::ConcurrencyLimited => {
-                tracing::debug!(message = %failure.message, "step waits in line");
-                Err(ActivityError::application(report(&failure)))
-            }
             Ok(Err(failure)) => {
-                tracing::warn!(code = %failure.code, class = ?failure.class(), message = %failure.message, "step failed");
+                match failure.code {
+                    Code::ConcurrencyLimited => tracing::debug!(message = %failure.message, "step waits in line"),
+                    code => tracing::warn!(%code, class = ?failure.class(), message = %failure.message, "step failed"),
+                }
                 Err(ActivityError::application(report(&failure)))
             }
             // The panic's own text may hold anything; the panic hook has shown it to whoever runs the worker.

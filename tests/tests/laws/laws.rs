@@ -223,14 +223,20 @@ pub async fn park_and_resume(happy: Arc<Happy>) -> usize {
     visited.len()
 }
 
+/// A run whose pivot has failed, and which waits for a person at this undo.
+async fn parked_in<'w>(worlds: &'w mut Worlds, happy: &Happy, undo: &Activity) -> Run<'w> {
+    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
+    let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
+    let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
+    run.parked(FOR_A_PERSON, &undo.name).await;
+    run
+}
+
 /// 8: an undo fails for good: the run parks in compensation, visibly, and resumes on `retry`.
 pub async fn undo_fails(happy: Arc<Happy>) -> usize {
     let mut worlds = Worlds::of(happy.kind);
-    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
     for undo in &happy.undos {
-        let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
-        let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
-        run.parked(FOR_A_PERSON, &undo.name).await;
+        let run = parked_in(&mut worlds, &happy, undo).await;
         run.decide(Verb::Retry).await;
         run.assert_undone(OperationState::Failed, TERMINAL, &undo.name).await;
         run.assert_met(2, &undo.name).await;
@@ -242,11 +248,8 @@ pub async fn undo_fails(happy: Arc<Happy>) -> usize {
 /// 8, where the person goes on without the undo: the others are done, and what is left behind is named.
 pub async fn skip_the_undo(happy: Arc<Happy>) -> usize {
     let mut worlds = Worlds::of(happy.kind);
-    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
     for undo in &happy.undos {
-        let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
-        let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
-        run.parked(FOR_A_PERSON, &undo.name).await;
+        let run = parked_in(&mut worlds, &happy, undo).await;
         run.decide(Verb::Skip).await;
         let ended = run.ended().await;
         assert_eq!((ended.state, ended.code), (OperationState::Failed, Some(TERMINAL)), "{}: {ended:?}", undo.name);
