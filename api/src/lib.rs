@@ -27,6 +27,7 @@ mod rest;
 mod server;
 mod services;
 mod shapes;
+mod start_limit;
 mod starter;
 mod temporal;
 

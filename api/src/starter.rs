@@ -17,6 +17,7 @@ use tracing::{Instrument, Span, debug, info_span, warn};
 use crate::{
     config::SweepConfig,
     metrics,
+    start_limit::StartLimit,
     temporal::{Delivered, Temporal},
 };
 
@@ -26,29 +27,39 @@ const CANCEL_REASON: &str = "asked for through the API";
 /// Decisions that are sent at the same time.
 const DECISIONS_AT_ONCE: usize = 16;
 
+/// Starts of one tenant that are sent at the same time.
+const STARTS_PER_TENANT: usize = 1;
+
 /// Brings the workflows of operations up to what their rows say.
 #[derive(Clone)]
 pub struct Starter {
     pub(crate) store: Store,
     pub(crate) temporal: Temporal,
+    limit: StartLimit,
     under_way: TaskTracker,
 }
 
 impl Starter {
     pub fn new(store: Store, temporal: Temporal) -> Self {
-        Self { store, temporal, under_way: TaskTracker::new() }
+        Self { store, temporal, limit: StartLimit::new(STARTS_PER_TENANT), under_way: TaskTracker::new() }
     }
 
-    /// Starts the operation beside the caller, who has its answer already.
+    /// Starts the operation beside the caller, who has its answer already, when it is its turn.
     pub fn launch(&self, operation: &Operation) {
-        if operation.state == OperationState::Accepted && operation.run_id.is_none() {
-            self.deliver_beside(operation);
+        if operation.state != OperationState::Accepted || operation.run_id.is_some() {
+            return;
+        }
+        if let Some(place) = self.limit.join(operation.reference()) {
+            self.beside(operation, |starter, operation| async move {
+                let _turn = place.turn().await;
+                starter.start(&operation).await
+            });
         }
     }
 
     /// Tells Temporal of a cancel that is written down, beside the caller.
     pub fn cancel(&self, operation: &Operation) {
-        self.deliver_beside(operation);
+        self.beside(operation, |starter, operation| async move { starter.deliver(&operation).await });
     }
 
     /// Sends a decision that is written down, beside the caller.
@@ -69,10 +80,6 @@ impl Starter {
             }
         }
         Ok(tx.commit().await?)
-    }
-
-    fn deliver_beside(&self, operation: &Operation) {
-        self.beside(operation, |starter, operation| async move { starter.deliver(&operation).await });
     }
 
     /// What cannot be delivered now, the sweeper delivers.
@@ -174,7 +181,7 @@ impl Starter {
         let waiting = operations::undelivered(&mut tx, older_than, batch).await?;
         drop(tx);
         let mut delivered = 0;
-        for operation in &waiting {
+        for operation in waiting.iter().filter(|operation| !self.limit.holds(&operation.reference())) {
             match self.deliver(operation).instrument(span_of(operation)).await {
                 Ok(()) => delivered += 1,
                 Err(failure) if failure.code == Code::TemporalUnavailable => return Err(failure),

@@ -1,6 +1,6 @@
 //! What of a worker can be set.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use leadline_workflows::{Limits, SAGA_QUEUE};
 use temporalio_client::{
@@ -20,7 +20,8 @@ use crate::deployment::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
     pub workflow_tasks: Tuned,
-    /// Most of the time they wait, for a database or an org.
+    /// Most of the time they wait, for a database or an org. The fewer a busy machine takes on, the more of its backlog is at the server,
+    /// which is fair between tenants, and the less within the worker, which is not.
     pub light: Tuned,
     /// Each streams a page: bounded by memory.
     pub extraction: usize,
@@ -28,10 +29,17 @@ pub struct Slots {
     pub compute: usize,
 }
 
+const LIGHT_PER_PROCESSOR: usize = 2;
+
 impl Default for Slots {
     fn default() -> Self {
-        let tuned = Tuned { at_least: 50, at_most: 200 };
-        Self { workflow_tasks: tuned, light: tuned, extraction: 4, compute: 1 }
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            workflow_tasks: Tuned { at_least: 50, at_most: 200 },
+            light: Tuned { at_least: LIGHT_PER_PROCESSOR * processors, at_most: 200.max(LIGHT_PER_PROCESSOR * processors) },
+            extraction: 4,
+            compute: 1,
+        }
     }
 }
 

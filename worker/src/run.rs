@@ -1,6 +1,6 @@
 //! Running the workers of all lanes until they are asked to stop.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use leadline_activities::Services;
@@ -35,6 +35,8 @@ use crate::{
 /// Shares of the machine above which a worker takes on no more than it must.
 const MEMORY_IN_USE: f64 = 0.8;
 const PROCESSORS_IN_USE: f64 = 0.9;
+/// Between two slots above the least. The default for activities, 50 ms, keeps an idle worker from more than 20 light steps a second.
+const RAMP: Duration = Duration::from_millis(5);
 
 /// Why a worker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +179,10 @@ fn tuner(slots: &Slots, lane: Lane) -> TunerHolder {
 
 fn tuned(slots: Tuned) -> ResourceBasedSlotsForType {
     let aim = ResourceBasedTunerOptions::builder().target_memory_usage(MEMORY_IN_USE).target_cpu_usage(PROCESSORS_IN_USE).build();
-    let bounds = ResourceBasedSlotOptions::builder().minimum_slots(slots.at_least).maximum_slots(slots.at_most).build();
+    let bounds = ResourceBasedSlotOptions::builder()
+        .minimum_slots(slots.at_least)
+        .maximum_slots(slots.at_most)
+        .ramp_throttle(RAMP)
+        .build();
     ResourceBasedSlotsForType::new(aim, bounds)
 }

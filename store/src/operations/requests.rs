@@ -226,8 +226,9 @@ pub async fn record_decision(tx: &mut impl Transact, id: &OperationId, park: u64
     Ok(())
 }
 
-/// What has to be told to Temporal still, older than `age`, oldest first: accepted operations whose start may have been lost, and
-/// cancels that were asked for and not delivered. Two sweepers may find the same; both calls can be repeated.
+/// What has to be told to Temporal still, older than `age`: accepted operations whose start may have been lost, and cancels that were
+/// asked for and not delivered. Each tenant's oldest first, tenant by tenant, so that none fills the batch. Two sweepers may find
+/// the same; both calls can be repeated.
 pub async fn undelivered(tx: &mut OperatorTx, age: Duration, limit: u32) -> Result<Vec<Operation>> {
     let rows = sqlx::query_as(concat!(
         "SELECT ",
@@ -236,7 +237,7 @@ pub async fn undelivered(tx: &mut OperatorTx, age: Duration, limit: u32) -> Resu
           WHERE ended_at IS NULL AND (
               (state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1))
               OR (cancel_delivered_at IS NULL AND cancel_requested_at <= now() - make_interval(secs => $1)))
-          ORDER BY created_at LIMIT $2"
+          ORDER BY row_number() OVER (PARTITION BY tenant_id ORDER BY created_at), created_at LIMIT $2"
     ))
     .bind(age.as_secs_f64())
     .bind(i64::from(limit))

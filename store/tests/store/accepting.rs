@@ -165,3 +165,19 @@ async fn lists_page_by_key_and_two_sweepers_never_hold_the_same_operation() {
     operations::record_cancel(&mut tx, started).await.unwrap();
     assert!(!left(&mut tx).await.contains(started));
 }
+
+#[tokio::test]
+async fn a_tenants_burst_does_not_fill_what_a_sweeper_takes_up() {
+    let db = database().await;
+    let (busy, _) = fixture::tenant(&db.store, "busy").await;
+    let (quiet, _) = fixture::tenant(&db.store, "quiet").await;
+    for tenant in [&busy, &busy, &busy, &quiet] {
+        let mut tx = db.store.tenant(tenant).await.unwrap();
+        accepted(&mut tx, OperationKind::TrainModel).await;
+        tx.commit().await.unwrap();
+    }
+    let mut tx = db.store.operator().await.unwrap();
+    let waiting = operations::undelivered(&mut tx, Duration::ZERO, 2).await.unwrap();
+    let tenants: Vec<_> = waiting.iter().map(|operation| &operation.tenant).collect();
+    assert_eq!(tenants, [&busy, &quiet]);
+}
