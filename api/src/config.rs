@@ -42,7 +42,7 @@ pub struct RateLimit {
 #[derive(Debug, Clone, Copy)]
 pub struct SweepConfig {
     pub interval: Duration,
-    /// Younger operations are left to the call that accepted them.
+    /// Younger operations are left to the call that accepted them. Older ones may still be in another process's line.
     pub older_than: Duration,
     /// Operations of each kind of work in one sweep.
     pub batch: u32,

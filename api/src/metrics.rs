@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 const REQUESTS: &str = "leadline_api_request_duration_seconds";
 const STARTS: &str = "leadline_workflow_starts_total";
 const START_FAILURES: &str = "leadline_workflow_start_failures_total";
+const STARTS_IN_LINE: &str = "leadline_workflow_starts_in_line";
 const SWEEP_FAILURES: &str = "leadline_sweep_failures_total";
 
 /// Starts the page, with the counters that shall stand there before they first count.
@@ -17,6 +18,8 @@ pub fn install() {
     describe_counter!(STARTS, "Workflows started, or found started.");
     describe_counter!(START_FAILURES, "Starts that Temporal did not take.");
     describe_counter!(SWEEP_FAILURES, "Sweeps that could not read the operations to start.");
+    describe_gauge!(STARTS_IN_LINE, "Accepted operations that this process starts when it is their turn.");
+    gauge!(STARTS_IN_LINE).set(0);
     [STARTS, START_FAILURES, SWEEP_FAILURES].into_iter().for_each(|name| counter!(name).increment(0));
 }
 
@@ -31,6 +34,14 @@ pub fn count_start() {
 
 pub fn count_start_failure() {
     counter!(START_FAILURES).increment(1);
+}
+
+pub fn joined_line() {
+    gauge!(STARTS_IN_LINE).increment(1);
+}
+
+pub fn left_line() {
+    gauge!(STARTS_IN_LINE).decrement(1);
 }
 
 pub fn count_sweep_failure() {

@@ -8,9 +8,11 @@ use std::{
 };
 
 use leadline_domain::{OperationId, OperationRef, TenantId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Of this process. What it has not sent when it dies, the sweeper of any process sends.
+use crate::metrics;
+
+/// The lines of this process, one for each tenant. What it has not sent when it dies, the sweeper of any process sends.
 #[derive(Clone)]
 pub struct StartLimit {
     per_tenant: usize,
@@ -23,7 +25,7 @@ struct Line {
     turns: Arc<Semaphore>,
 }
 
-/// Of an operation, in the line of its tenant, until this is dropped.
+/// The place of an operation in the line of its tenant, until this is dropped.
 pub struct Place {
     limit: StartLimit,
     operation: OperationRef,
@@ -40,7 +42,10 @@ impl StartLimit {
         let mut lines = self.lines();
         let line = lines.entry(operation.tenant.clone()).or_insert_with(|| Line::new(self.per_tenant));
         let turns = line.turns.clone();
-        line.operations.insert(operation.operation.clone()).then(|| Place { limit: self.clone(), operation, turns })
+        line.operations.insert(operation.operation.clone()).then(|| {
+            metrics::joined_line();
+            Place { limit: self.clone(), operation, turns }
+        })
     }
 
     pub fn holds(&self, operation: &OperationRef) -> bool {
@@ -61,13 +66,14 @@ impl Line {
 
 impl Place {
     /// Waits until it is this operation's turn, first come, first served.
-    pub async fn turn(&self) -> OwnedSemaphorePermit {
-        self.turns.clone().acquire_owned().await.expect("nobody closes it")
+    pub async fn turn(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("nobody closes it")
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        metrics::left_line();
         let mut lines = self.limit.lines();
         if let Some(line) = lines.get_mut(&self.operation.tenant) {
             line.operations.remove(&self.operation.operation);
@@ -105,7 +111,8 @@ mod tests {
         assert!(burst[2].turn().now_or_never().is_some());
         assert!(limit.join(operation(1, 3)).is_none(), "it is in line already");
         assert!(limit.holds(&operation(1, 3)));
-        drop((burst, turns));
+        drop(turns);
+        drop(burst);
         assert!(!limit.holds(&operation(1, 3)));
         assert!(limit.lines().is_empty());
     }

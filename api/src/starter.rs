@@ -30,6 +30,9 @@ const DECISIONS_AT_ONCE: usize = 16;
 /// Starts of one tenant that are sent at the same time.
 const STARTS_PER_TENANT: usize = 1;
 
+/// A delivery that takes longer gives its turn to the next. Each call to Temporal has its own, shorter limit.
+const TURN: Duration = Duration::from_secs(30);
+
 /// Brings the workflows of operations up to what their rows say.
 #[derive(Clone)]
 pub struct Starter {
@@ -52,9 +55,18 @@ impl Starter {
         if let Some(place) = self.limit.join(operation.reference()) {
             self.beside(operation, |starter, operation| async move {
                 let _turn = place.turn().await;
-                starter.start(&operation).await
+                let delivered = tokio::time::timeout(TURN, starter.deliver_as_it_is_now(&operation)).await;
+                delivered.unwrap_or_else(|_| Err(Failure::new(Code::TemporalUnavailable, "the start has not ended in time")))
             });
         }
+    }
+
+    /// In line, the operation may have been started otherwise, cancelled and ended.
+    async fn deliver_as_it_is_now(&self, operation: &Operation) -> Result<(), Failure> {
+        let mut tx = self.store.tenant_read(&operation.tenant).await?;
+        let now = operations::get(&mut tx, &operation.id).await?;
+        drop(tx);
+        if now.ended_at.is_some() { Ok(()) } else { self.deliver(&now).await }
     }
 
     /// Tells Temporal of a cancel that is written down, beside the caller.
@@ -174,14 +186,16 @@ impl Starter {
     }
 
     /// Nothing is locked meanwhile: what two sweepers deliver, Temporal takes once. One operation that Temporal refuses does not hold
-    /// up the others; when Temporal does not answer at all, the rest waits for the next sweep.
+    /// up the others; when Temporal does not answer at all, the rest waits for the next sweep. What this process has in line gets its
+    /// turn, but a cancel does not wait for it.
     async fn sweep_once(&self, older_than: Duration, batch: u32) -> Result<usize, Failure> {
         self.forget_expired().await?;
         let mut tx = self.store.operator().await?;
         let waiting = operations::undelivered(&mut tx, older_than, batch).await?;
         drop(tx);
         let mut delivered = 0;
-        for operation in waiting.iter().filter(|operation| !self.limit.holds(&operation.reference())) {
+        let in_line = |operation: &Operation| self.limit.holds(&operation.reference());
+        for operation in waiting.iter().filter(|operation| operation.cancel_requested_at.is_some() || !in_line(operation)) {
             match self.deliver(operation).instrument(span_of(operation)).await {
                 Ok(()) => delivered += 1,
                 Err(failure) if failure.code == Code::TemporalUnavailable => return Err(failure),

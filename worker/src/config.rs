@@ -20,8 +20,8 @@ use crate::deployment::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
     pub workflow_tasks: Tuned,
-    /// Most of the time they wait, for a database or an org. The fewer a busy machine takes on, the more of its backlog is at the server,
-    /// which is fair between tenants, and the less within the worker, which is not.
+    /// The fewer a busy machine takes on, the more of a backlog waits at the server, which is fair between tenants, and the less in the
+    /// worker, which is not. Too few, and those that wait for one tenant's slow org hold up the others.
     pub light: Tuned,
     /// Each streams a page: bounded by memory.
     pub extraction: usize,
@@ -29,14 +29,15 @@ pub struct Slots {
     pub compute: usize,
 }
 
-const LIGHT_PER_PROCESSOR: usize = 2;
+/// Two hold back the throughput of `sagas`, four bring `fairness` to its limit.
+const LIGHT_PER_PROCESSOR: usize = 3;
 
 impl Default for Slots {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             workflow_tasks: Tuned { at_least: 50, at_most: 200 },
-            light: Tuned { at_least: LIGHT_PER_PROCESSOR * processors, at_most: 200.max(LIGHT_PER_PROCESSOR * processors) },
+            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors).min(200), at_most: 200 },
             extraction: 4,
             compute: 1,
         }

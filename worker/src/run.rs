@@ -35,7 +35,8 @@ use crate::{
 /// Shares of the machine above which a worker takes on no more than it must.
 const MEMORY_IN_USE: f64 = 0.8;
 const PROCESSORS_IN_USE: f64 = 0.9;
-/// Between two slots above the least. The default for activities, 50 ms, keeps an idle worker from more than 20 light steps a second.
+/// Between two slots above the least, of either kind. The default for activities, 50 ms, keeps an idle worker from more than 20 light
+/// steps a second.
 const RAMP: Duration = Duration::from_millis(5);
 
 /// Why a worker does not run.

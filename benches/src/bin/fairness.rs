@@ -38,12 +38,15 @@ async fn main() -> Result<()> {
     let started: Vec<String> =
         stream::iter(0..burst).map(|_| start(&api, &busy)).buffer_unordered(STARTS_AT_ONCE).collect().await;
     let arriving = runs(&api, &quiet).await;
-    eprintln!("waiting until Temporal has all of them");
+    eprintln!("waiting until all of them have begun");
+    let mut waited = false;
     for id in &started {
         while api.operation(id).await["state"] == "ACCEPTED" {
+            waited = true;
             tokio::time::sleep(LOOK_FOR_START).await;
         }
     }
+    ensure!(waited, "the burst had arrived before the single runs were over: ask for more runs");
     let queued = runs(&api, &quiet).await;
     let mut open = 0;
     for id in &started {

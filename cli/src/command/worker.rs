@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use leadline_activities::{HeavyPerTenant, Parts, Services, StepConfig};
 use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::budgets;
-use leadline_worker::{Slots, WorkerConfig, ensure_search_attributes};
+use leadline_worker::{Slots, Tuned, WorkerConfig, ensure_search_attributes};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -31,6 +31,10 @@ pub struct Worker {
     /// Where health and metrics listen; port 0 takes a free one
     #[arg(long, env = "LEADLINE_WORKER_LISTEN", default_value = "127.0.0.1:7201", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Light steps at a time in any case; up to 200 while the machine has processors and memory to spare
+    #[arg(long, env = "LEADLINE_LIGHT_SLOTS", default_value_t = Slots::default().light.at_least,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=200), value_name = "N")]
+    light_slots: usize,
     /// Exports at a time
     #[arg(long, env = "LEADLINE_EXTRACTION_SLOTS", default_value_t = Slots::default().extraction, value_name = "N")]
     extraction_slots: usize,
@@ -84,8 +88,14 @@ impl Worker {
             store: store.clone(),
             lake,
         });
+        let standard = Slots::default();
         let config = WorkerConfig {
-            slots: Slots { extraction: self.extraction_slots, compute: self.compute_slots, ..Slots::default() },
+            slots: Slots {
+                light: Tuned { at_least: self.light_slots, ..standard.light },
+                extraction: self.extraction_slots,
+                compute: self.compute_slots,
+                ..standard
+            },
             drain: self.drain,
             version: self.build.version(),
             ..WorkerConfig::new(connection.clone(), namespace.clone(), leadline_worker::data_converter(&keyring))

@@ -14,8 +14,8 @@ use crate::error::{CliError, Result};
 
 const DEV_SERVER: &str = include_str!("../../../temporal-dev/dev-server.json");
 const BUILT: &str = "temporal-dev/bin/temporal";
-/// Without them, each of the server's transactions waits for the disk twice. A power cut costs the last ones, and corrupts nothing.
-const PRAGMAS: [&str; 2] = ["journal_mode=wal", "synchronous=1"];
+/// By default each transaction of the server waits for the disk. With these a power cut costs the last ones, and corrupts nothing.
+const PRAGMAS: [&str; 2] = ["journal_mode=wal", "synchronous=normal"];
 
 /// How leadline wants its server.
 #[derive(Debug, Deserialize)]

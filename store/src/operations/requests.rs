@@ -233,11 +233,14 @@ pub async fn undelivered(tx: &mut OperatorTx, age: Duration, limit: u32) -> Resu
     let rows = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
-        " FROM operations
-          WHERE ended_at IS NULL AND (
-              (state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1))
-              OR (cancel_delivered_at IS NULL AND cancel_requested_at <= now() - make_interval(secs => $1)))
-          ORDER BY row_number() OVER (PARTITION BY tenant_id ORDER BY created_at), created_at LIMIT $2"
+        " FROM operations JOIN (
+              SELECT operation_id, row_number() OVER (PARTITION BY tenant_id ORDER BY created_at) AS place
+              FROM operations
+              WHERE ended_at IS NULL AND (
+                  (state = 'accepted' AND run_id IS NULL AND created_at <= now() - make_interval(secs => $1))
+                  OR (cancel_delivered_at IS NULL AND cancel_requested_at <= now() - make_interval(secs => $1)))
+              ORDER BY place, created_at LIMIT $2
+          ) waiting USING (operation_id) ORDER BY place, created_at"
     ))
     .bind(age.as_secs_f64())
     .bind(i64::from(limit))

@@ -133,8 +133,8 @@ fn go_spec(ground: &Ground, tuning: Tuning, queue: &str) -> Json {
     json!({
         "Temporal": ground.temporal,
         "Queue": queue,
-        "WorkflowSlots": settings.slots.workflow_tasks.at_least,
-        "ActivitySlots": settings.slots.light.at_least,
+        "WorkflowSlots": FIXED_SLOTS.at_least,
+        "ActivitySlots": FIXED_SLOTS.at_least,
         "CachedWorkflows": settings.cached_workflows,
         "StickyTimeout": settings.sticky_timeout.as_secs_f64(),
         "Pollers": pollers,
