@@ -35,7 +35,7 @@ pub fn operation(row: Operation) -> v1::Operation {
         requested_by: row.requested_by,
         workflow_id: row.workflow_id,
         run_id: row.run_id.unwrap_or_default(),
-        parking: row.parking.map(|parked| parking(parked, row.code, step)),
+        parking: row.parking.map(|parked| v1::Parking { undoing: row.undoing, ..parking(parked, row.code, step) }),
         stuck: row.stuck.map(stuck),
     }
 }

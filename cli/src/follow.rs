@@ -71,6 +71,10 @@ async fn poll(client: &Client, operation_id: &str, mut seen: impl FnMut(&Operati
 /// An operation that waits for a person, and about which nobody has decided yet.
 fn parked(operation: &Operation) -> Option<CliError> {
     let parking = operation.parking.as_ref().filter(|parking| parking.decided() == OperationVerb::Unspecified)?;
+    // What can be abandoned, a cancel undoes.
+    if operation.cancel_request_time.is_some() && parking.verbs().any(|verb| verb == OperationVerb::Abandon) {
+        return None;
+    }
     let error = operation.error.clone().unwrap_or_default();
     // It tries again by itself, soon.
     if error.code == "STEP_TIMED_OUT" && parking.at_deadline() == AtDeadline::TryAgain {
@@ -129,5 +133,26 @@ pub fn state_name(state: OperationState) -> &'static str {
         OperationState::Succeeded => "succeeded",
         OperationState::Failed => "failed",
         OperationState::Cancelled => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leadline_proto::v1::Parking;
+
+    use super::*;
+
+    #[test]
+    fn a_cancel_ends_the_wait_for_a_person_where_an_abandon_would() {
+        let waits = |verbs: &[OperationVerb], cancelled: bool| {
+            let verbs = verbs.iter().map(|verb| i32::from(*verb)).collect();
+            let parking = Some(Parking { verbs, ..Parking::default() });
+            let cancel_request_time = cancelled.then(Default::default);
+            parked(&Operation { parking, cancel_request_time, ..Operation::default() }).is_some()
+        };
+        let before_pivot = [OperationVerb::Retry, OperationVerb::Abandon];
+        assert!(waits(&before_pivot, false));
+        assert!(!waits(&before_pivot, true), "everything is being undone");
+        assert!(waits(&[OperationVerb::Retry, OperationVerb::Skip], true), "the cancel came too late");
     }
 }

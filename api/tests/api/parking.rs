@@ -96,6 +96,19 @@ async fn a_decision_is_one_that_the_parking_allows_and_the_first_one_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parking_says_whether_the_step_or_its_undo_cannot_go_on() {
+    let world = World::new().await;
+    let (tenant, caller) = world.tenant("acme", Some(ConsentGrant::ALL)).await;
+    let id = parked(&world, &tenant, &caller, Stage::Compensation).await;
+    let undoing = async || caller.get(&format!("/v1/operations/{id}")).await.expect(200)["parking"]["undoing"].clone();
+    assert_ne!(undoing().await, true);
+    let mut tx = world.store.tenant(&tenant).await.unwrap();
+    operations::begin_undo(&mut tx, &id.parse().unwrap()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(undoing().await, true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_decision_is_taken_about_all_that_a_filter_finds_and_spread_out() {
     let world = World::new().await;
     let (tenant, caller) = world.tenant("acme", Some(ConsentGrant::ALL)).await;

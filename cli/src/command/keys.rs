@@ -11,7 +11,7 @@ use leadline_store::{
 };
 use serde_json::json;
 
-use super::Context;
+use super::{Context, no_tenant};
 use crate::{
     error::{CliError, Result},
     output,
@@ -123,9 +123,7 @@ async fn find_tenant(store: &Store, tenant: &str) -> Result<TenantId> {
         return Ok(id);
     }
     let found = tenants::find_by_name(&mut store.operator().await?, tenant).await?;
-    found.map(|found| found.id).ok_or_else(|| {
-        CliError::environment(format!("no tenant is called {tenant}"), "see `leadline tenant list` for those there are")
-    })
+    found.map(|found| found.id).ok_or_else(|| no_tenant(tenant))
 }
 
 fn print(context: &Context, rows: &[ApiKeyRow]) {

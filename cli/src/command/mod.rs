@@ -26,7 +26,7 @@ pub mod train;
 mod worker;
 
 use clap::{Args, Parser, Subcommand};
-use leadline_domain::ids::TenantId;
+use leadline_domain::{Code, Failure, ids::TenantId};
 use leadline_proto::v1::{ListTenantsResponse, Operation};
 use leadline_telemetry::traces::Traces;
 use serde::Serialize;
@@ -251,9 +251,13 @@ pub async fn tenant_id(client: &Client, tenant: &str) -> Result<String> {
     }
     let found: Answer<ListTenantsResponse> = client.get(&["v1", "tenants"], &[("name", tenant.to_owned())]).await?;
     let tenant_id = found.message.tenants.into_iter().next().map(|found| found.tenant_id);
-    tenant_id.ok_or_else(|| {
-        CliError::environment(format!("no tenant is called {tenant}"), "see `leadline tenant list` for those there are")
-    })
+    tenant_id.ok_or_else(|| no_tenant(tenant))
+}
+
+/// No tenant has this name.
+pub fn no_tenant(name: &str) -> CliError {
+    let message = format!("no tenant is called {name}: see `leadline tenant list` for those there are");
+    Failure::new(Code::TenantNotFound, message).into()
 }
 
 /// Says that there is more, after a page for people.

@@ -229,7 +229,7 @@ pub fn print(operation: &v1::Operation) {
         ("kind", kind_name(operation.kind())),
         ("tenant", operation.tenant_id.clone()),
         ("state", state_name(operation.state()).to_owned()),
-        ("step", operation.step.clone()),
+        ("step", step(operation)),
         ("progress", progress(operation)),
         ("error", error.map(|error| format!("{}: {}", error.code, error.message)).unwrap_or_default()),
         since,
@@ -246,6 +246,11 @@ pub fn print(operation: &v1::Operation) {
         ("workflow", operation.workflow_id.clone()),
         ("run", operation.run_id.clone()),
     ]));
+}
+
+fn step(operation: &v1::Operation) -> String {
+    let undoing = operation.parking.as_ref().is_some_and(|parking| parking.undoing);
+    if undoing { format!("undo of {}", operation.step) } else { operation.step.clone() }
 }
 
 fn stuck_at(stuck: &v1::Stuck) -> String {

@@ -82,10 +82,10 @@ pub struct Resolve {
     #[arg(long)]
     dry_run: bool,
     /// How many are let go each second
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1_000))]
     per_second: i32,
     /// At most so many, the longest parked first
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(i32).range(1..))]
     limit: i32,
 }
 

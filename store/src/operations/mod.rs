@@ -66,6 +66,8 @@ pub struct Operation {
     pub parking: Option<Parking>,
     /// Its effect has been seen: it ends as succeeded.
     pub pivot_passed: bool,
+    /// Its undoing has begun.
+    pub undoing: bool,
     /// Its run was found terminated, and the next one unwinds.
     pub terminated_at: Option<DateTime<Utc>>,
     /// Its workflow task keeps failing.
@@ -164,6 +166,7 @@ impl FromRow<'_, PgRow> for Operation {
             cancel_requested_at: row.try_get("cancel_requested_at")?,
             parking: Parking::read(row)?,
             pivot_passed: row.try_get("pivot_passed")?,
+            undoing: row.try_get("undoing")?,
             terminated_at: row.try_get("terminated_at")?,
             stuck: Stuck::read(row)?,
             requested_by: row.try_get("requested_by")?,
@@ -180,7 +183,7 @@ impl FromRow<'_, PgRow> for Operation {
 macro_rules! columns {
     () => {
         "operation_id, tenant_id, kind, state, sequence, params, result, step, progress, code, message, cancel_requested_at, \
-         park, parked_at, park_deadline, at_deadline, verbs, decision, pivot_passed_at IS NOT NULL AS pivot_passed, terminated_at, stuck_since, stuck_event, stuck_why, requested_by, consent_version, \
+         park, parked_at, park_deadline, at_deadline, verbs, decision, pivot_passed_at IS NOT NULL AS pivot_passed, undo_began_at IS NOT NULL AS undoing, terminated_at, stuck_since, stuck_event, stuck_why, requested_by, consent_version, \
          workflow_id, run_id, created_at, started_at, ended_at"
     };
 }

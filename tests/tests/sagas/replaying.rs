@@ -120,6 +120,16 @@ async fn an_encoded_history_replays_with_the_converter_that_encoded_it() {
     Replayer::new().data_converter(converter).replay(&run).await.unwrap();
 }
 
+#[test]
+fn a_history_says_whether_it_takes_a_keyring() {
+    let plain = golden::one(OperationKind::PromoteModel, "succeeded");
+    assert!(!plain.is_encrypted());
+    let mut json = plain.to_json();
+    let payload = &mut json["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][0];
+    payload["metadata"]["encoding"] = json!(BASE64.encode("binary/encrypted"));
+    assert!(RecordedRun::from_json(json.to_string().as_bytes()).unwrap().is_encrypted());
+}
+
 /// Encodes every payload but those of search attributes, which no codec may touch.
 fn encode(json: &mut Json) {
     match json {

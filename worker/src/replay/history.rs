@@ -81,6 +81,15 @@ impl RecordedRun {
         }
     }
 
+    /// Whether its input can be read with the keyring only that encrypted it.
+    pub fn is_encrypted(&self) -> bool {
+        let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &self.events[0].attributes else { return false };
+        let payloads = started.input.iter().flat_map(|input| &input.payloads);
+        payloads
+            .filter_map(|payload| payload.metadata.get("encoding"))
+            .any(|encoding| encoding == leadline_codec::ENCODING.as_bytes())
+    }
+
     pub fn events(&self) -> &[HistoryEvent] {
         &self.events
     }

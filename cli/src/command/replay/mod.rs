@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use futures::{Stream, StreamExt as _};
+use leadline_secrets::Keyring;
 use leadline_worker::{
     DataConverter, data_converter,
     replay::{InvalidHistory, RecordedRun, Replayer, RunName, TIME_LIMIT},
@@ -86,12 +87,12 @@ enum History {
 impl Replay {
     pub async fn run(self, context: &Context) -> Result<()> {
         let limit = self.limit.unwrap_or(usize::MAX);
-        let converter = self.converter(context)?;
+        let keyring = self.keyring(context)?;
         if !self.paths.is_empty() {
             let files = files::below(&self.paths)?;
             let report = Report::new(context.output.json, files.len().min(limit));
             let histories = files.into_iter().take(limit).map(files::read);
-            return self.replay(converter, futures::stream::iter(histories), report).await;
+            return self.replay(keyring, futures::stream::iter(histories), report).await;
         }
         let server = Server::connect(&context.target).await?;
         let runs = match &self.workflow_id {
@@ -99,28 +100,33 @@ impl Replay {
             None => server.list(self.query.as_deref(), self.limit).await?,
         };
         let report = Report::new(context.output.json, runs.len());
-        self.replay(converter, server.fetch(runs), report).await
+        self.replay(keyring, server.fetch(runs), report).await
     }
 
-    /// Reads what the keyring encrypts; without a keyring, histories that are not encrypted.
-    fn converter(&self, context: &Context) -> Result<DataConverter> {
-        if self.keyring.is_named() || context.target.dev_file().is_some() {
-            return Ok(data_converter(&self.keyring.load(&context.target)?));
-        }
-        Ok(DataConverter::default())
+    /// Histories that are not encrypted need none.
+    fn keyring(&self, context: &Context) -> Result<Option<Keyring>> {
+        let named = self.keyring.is_named() || context.target.dev_file().is_some();
+        named.then(|| self.keyring.load(&context.target)).transpose()
     }
 
     /// Replays one history after the other.
     async fn replay(
         &self,
-        converter: DataConverter,
+        keyring: Option<Keyring>,
         histories: impl Stream<Item = Result<Found>>,
         mut report: Report,
     ) -> Result<()> {
+        let converter = keyring.as_ref().map_or_else(DataConverter::default, data_converter);
         let replayer = Replayer::new().time_limit(self.time_limit.0).data_converter(converter);
         let mut histories = std::pin::pin!(histories);
         while let Some(found) = histories.next().await {
             let found = found?;
+            if keyring.is_none() && matches!(&found.history, History::Whole(run) if run.is_encrypted()) {
+                return Err(CliError::environment(
+                    format!("the history of {} is encrypted, and no keyring was named", found.run),
+                    "give the workers' key file with --keyring (LEADLINE_KEYRING), or its content in LEADLINE_KEYRING_JSON",
+                ));
+            }
             let replayed = match &found.history {
                 History::Whole(run) => Some(replayer.replay(run).await),
                 History::Invalid(_) | History::Vanished => None,
