@@ -68,10 +68,7 @@ impl Starter {
         self.temporal.start_anew(&operation.reference(), operation.params.clone()).await?;
         // At once: a run that is told late may be at its pivot by then. The row is read anew, since a cancel that came meanwhile was told to
         // the run before.
-        let mut tx = self.store.tenant_read(&operation.tenant).await?;
-        let now = operations::get(&mut tx, &operation.id).await?;
-        drop(tx);
-        self.deliver_cancel(&now).await?;
+        self.deliver_cancel(&self.read_anew(&operation).await?).await?;
         info!(operation = %operation.id, how, "a run had gone; a new one takes its place");
         Ok(true)
     }

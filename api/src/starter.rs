@@ -55,18 +55,21 @@ impl Starter {
         if let Some(place) = self.limit.join(operation.reference()) {
             self.beside(operation, |starter, operation| async move {
                 let _turn = place.turn().await;
-                let delivered = tokio::time::timeout(TURN, starter.deliver_as_it_is_now(&operation)).await;
+                let delivered = tokio::time::timeout(TURN, starter.deliver_unless_ended(&operation)).await;
                 delivered.unwrap_or_else(|_| Err(Failure::new(Code::TemporalUnavailable, "the start has not ended in time")))
             });
         }
     }
 
     /// In line, the operation may have been started otherwise, cancelled and ended.
-    async fn deliver_as_it_is_now(&self, operation: &Operation) -> Result<(), Failure> {
-        let mut tx = self.store.tenant_read(&operation.tenant).await?;
-        let now = operations::get(&mut tx, &operation.id).await?;
-        drop(tx);
+    async fn deliver_unless_ended(&self, operation: &Operation) -> Result<(), Failure> {
+        let now = self.read_anew(operation).await?;
         if now.ended_at.is_some() { Ok(()) } else { self.deliver(&now).await }
+    }
+
+    pub(crate) async fn read_anew(&self, operation: &Operation) -> Result<Operation, Failure> {
+        let mut tx = self.store.tenant_read(&operation.tenant).await?;
+        Ok(operations::get(&mut tx, &operation.id).await?)
     }
 
     /// Tells Temporal of a cancel that is written down, beside the caller.

@@ -65,6 +65,11 @@ impl TenantCodec {
         Payload::decode(opened.as_slice()).map_err(|_| unopened())
     }
 
+    /// Whether leadline has encrypted the payload.
+    pub fn is_sealed(payload: &Payload) -> bool {
+        metadata(payload, ENCODING_KEY) == Some(ENCODING)
+    }
+
     /// The tenant that an encrypted payload belongs to; `None` for the platform's, and for what is not encrypted.
     pub fn tenant(payload: &Payload) -> Option<TenantId> {
         match sealed_for(payload)? {
@@ -100,11 +105,14 @@ fn converted(payloads: Result<Vec<Payload>, SecretsError>) -> Result<Vec<Payload
 
 /// Scope and key of a payload that leadline has encrypted.
 fn sealed_for(payload: &Payload) -> Option<(PayloadScope, String)> {
-    let of = |name: &str| payload.metadata.get(name).and_then(|value| text(value));
-    if of(ENCODING_KEY) != Some(ENCODING) {
+    if !TenantCodec::is_sealed(payload) {
         return None;
     }
-    Some((of(SCOPE)?.parse().ok()?, of(KEY_ID)?.to_owned()))
+    Some((metadata(payload, SCOPE)?.parse().ok()?, metadata(payload, KEY_ID)?.to_owned()))
+}
+
+fn metadata<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
+    payload.metadata.get(name).and_then(|value| text(value))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

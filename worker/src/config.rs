@@ -29,6 +29,9 @@ pub struct Slots {
     pub compute: usize,
 }
 
+/// Of workflow tasks and of light steps, on a machine with processors and memory to spare.
+pub const SLOTS_AT_MOST: usize = 200;
+
 /// Two hold back the throughput of `sagas`, four bring `fairness` to its limit.
 const LIGHT_PER_PROCESSOR: usize = 3;
 
@@ -36,8 +39,8 @@ impl Default for Slots {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            workflow_tasks: Tuned { at_least: 50, at_most: 200 },
-            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors).min(200), at_most: 200 },
+            workflow_tasks: Tuned { at_least: 50, at_most: SLOTS_AT_MOST },
+            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors).min(SLOTS_AT_MOST), at_most: SLOTS_AT_MOST },
             extraction: 4,
             compute: 1,
         }

@@ -12,7 +12,7 @@ mod search_attributes;
 mod stamping;
 mod starting;
 
-pub use config::{Slots, Tuned, WorkerConfig};
+pub use config::{SLOTS_AT_MOST, Slots, Tuned, WorkerConfig};
 pub use connection::connect;
 pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run, run_activities};

@@ -8,7 +8,7 @@ use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::budgets;
-use leadline_worker::{Slots, Tuned, WorkerConfig, ensure_search_attributes};
+use leadline_worker::{SLOTS_AT_MOST, Slots, Tuned, WorkerConfig, ensure_search_attributes};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -33,7 +33,7 @@ pub struct Worker {
     listen: SocketAddr,
     /// Light steps at a time in any case; up to 200 while the machine has processors and memory to spare
     #[arg(long, env = "LEADLINE_LIGHT_SLOTS", default_value_t = Slots::default().light.at_least,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=200), value_name = "N")]
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=SLOTS_AT_MOST as u64), value_name = "N")]
     light_slots: usize,
     /// Exports at a time
     #[arg(long, env = "LEADLINE_EXTRACTION_SLOTS", default_value_t = Slots::default().extraction, value_name = "N")]

@@ -47,12 +47,16 @@ pub async fn record(kind: OperationKind) -> Happy {
     after.assert_quiet();
     let (activities, effects) = (run.activities().await, after.since(&run.before));
     worlds.succeeded().await;
-    let pivot = activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot").name.clone();
-    let run = worlds.run(vec![fault(&pivot, FaultKind::Refuse(failure(TERMINAL)))]).await;
-    run.assert_undone(OperationState::Failed, TERMINAL, &pivot).await;
+    let pivot = &pivot(&activities).name;
+    let run = worlds.run(vec![fault(pivot, FaultKind::Refuse(failure(TERMINAL)))]).await;
+    run.assert_undone(OperationState::Failed, TERMINAL, pivot).await;
     let undos = run.activities().await.into_iter().filter(|activity| activity.role == Role::Undo).collect();
     worlds.end().await;
     Happy { kind, activities, undos, effects }
+}
+
+fn pivot(activities: &[Activity]) -> &Activity {
+    activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot")
 }
 
 /// 1: the body runs twice with the same input.
@@ -225,7 +229,7 @@ pub async fn park_and_resume(happy: Arc<Happy>) -> usize {
 
 /// A run whose pivot has failed, and which waits for a person at this undo.
 async fn parked_in<'w>(worlds: &'w mut Worlds, happy: &Happy, undo: &Activity) -> Run<'w> {
-    let pivot = happy.activities.iter().find(|activity| activity.role == Role::Pivot).expect("a saga has a pivot");
+    let pivot = pivot(&happy.activities);
     let refuse = |activity: &str, code| fault(activity, FaultKind::Refuse(failure(code)));
     let run = worlds.run(vec![refuse(&pivot.name, TERMINAL), refuse(&undo.name, FOR_A_PERSON)]).await;
     run.parked(FOR_A_PERSON, &undo.name).await;

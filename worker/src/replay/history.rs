@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use leadline_codec::TenantCodec;
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
     history::v1::{History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes},
@@ -84,10 +85,7 @@ impl RecordedRun {
     /// Whether its input can be read with the keyring only that encrypted it.
     pub fn is_encrypted(&self) -> bool {
         let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = &self.events[0].attributes else { return false };
-        let payloads = started.input.iter().flat_map(|input| &input.payloads);
-        payloads
-            .filter_map(|payload| payload.metadata.get("encoding"))
-            .any(|encoding| encoding == leadline_codec::ENCODING.as_bytes())
+        started.input.iter().flat_map(|input| &input.payloads).any(TenantCodec::is_sealed)
     }
 
     pub fn events(&self) -> &[HistoryEvent] {
