@@ -1,12 +1,15 @@
 //! A training run makes one registered model, or none.
 
-use leadline_domain::{Code, ConsentGrant, ModelState, OperationState};
+use leadline_activities::faults::{Fault, FaultKind};
+use leadline_domain::{Code, ConsentGrant, Failure, ModelState, OperationKind, OperationState, parking::Verb};
 use leadline_store::{
     datasets::{self, DatasetState},
     models,
 };
 use leadline_tests::scenario::Scenario;
 use serde_json::json;
+
+use crate::zombies::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
@@ -26,6 +29,37 @@ async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     let callbacks = scenario.callbacks().await;
     assert!(callbacks.to_string().contains(id.model().as_str()), "{callbacks}");
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_run_that_would_undo_a_model_in_production_parks_and_takes_nothing_back() {
+    let kind = OperationKind::TrainModel;
+    let scenario = Scenario::onboarded(6000).await;
+    let id = scenario.train().await;
+    let trained = scenario.ended(&id).await;
+    let promotion = scenario.promote(&id.model()).await;
+    assert_eq!(scenario.ended(&promotion).await.state, OperationState::Succeeded);
+    let objects = scenario.objects().await;
+
+    // No longer answered from the ledger, the step before the pivot makes the run give up.
+    let refuse = FaultKind::Refuse(Failure::new(Code::GateRefused, "refused by the test"));
+    scenario.steps.faults.set(vec![Fault { activity: "evaluate_gates".to_owned(), kind: refuse, times: 1 }]);
+    let tasks = scenario.completed_tasks(kind, &id).await;
+    scenario.reset(kind, &id, tasks[2]).await;
+    let parked = json!(["parked", "PIVOT_PASSED"]);
+    until("it parks", async || scenario.shown(kind, &id).await == parked).await;
+    for step in ["fit_model", "seal_manifest", "extract_pages", "start_bulk_job", "reserve_api_budget", "its acceptance"] {
+        let skip = async || scenario.decide(kind, &id, Verb::Skip, json!({ "reason": "the model is in use" })).await.is_ok();
+        until(&format!("the undo of {step} parks and is skipped"), skip).await;
+    }
+    assert_eq!(scenario.status(kind, &id).await.0, "Failed");
+
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    assert_eq!(models::get(&mut tx, &id.model()).await.unwrap().state, ModelState::Production);
+    drop(tx);
+    assert_eq!(scenario.objects().await, objects);
+    assert_eq!(scenario.operation(&id).await, trained, "the row of an operation that ended stays as it is");
     scenario.end().await;
 }
 

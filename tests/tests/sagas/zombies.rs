@@ -73,7 +73,7 @@ async fn state(scenario: &Scenario, id: &OperationId) -> Option<StepState> {
     steps.iter().find(|row| row.step == STEP).map(|row| row.state)
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let look = async {
         while !holds().await {
             tokio::time::sleep(LOOK_AGAIN).await;
