@@ -142,6 +142,9 @@ async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i
         Some(_) => operations::get(&mut tx, id).await?.parking.and_then(|parking| parking.decision),
         None => None,
     };
+    if (state, code) == (OperationState::Compensating, Some(Code::Cancelled)) {
+        operations::note_cancel(&mut tx, id).await?;
+    }
     let applied = operations::update_state(&mut tx, id, &update).await?;
     if let Some(decision) = decision.filter(|_| applied) {
         if let Some(correction) = &decision.instruction.correction {
@@ -187,10 +190,12 @@ async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Fai
             "its effect has been seen; its run was reset and given up, so what comes after the pivot may be missing".to_owned();
         closing = Closing { state: OperationState::Succeeded, result: None, code: None, message: Some(message) };
     }
+    if late_cancel || matches!(input.params, Ending::Cancelled { .. }) {
+        operations::note_cancel(&mut tx, id).await?;
+    }
     operations::close(&mut tx, id, &closing).await?;
     permits::give_back_all(&mut tx, id).await?;
     if late_cancel && !before.state.is_ended() {
-        operations::note_late_cancel(&mut tx, id).await?;
         let entry = AuditEntry {
             tenant: &input.operation.tenant,
             operation: Some(id),

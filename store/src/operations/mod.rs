@@ -11,8 +11,8 @@ mod restoring;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_late_cancel, pass_pivot, progress,
-    record_run, record_start, update_state,
+    Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_cancel, pass_pivot, progress, record_run,
+    record_start, update_state,
 };
 pub use reconciling::{found_alive, found_lost, found_stuck, found_terminated, put_off_comparing, unreconciled};
 pub use requests::{
