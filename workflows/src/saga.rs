@@ -291,7 +291,7 @@ impl<W: SagaWorkflow> Saga<W> {
         failed: &Stop,
         pause: &mut std::time::Duration,
     ) -> bool {
-        let failure = reason(failed);
+        let failure = self.with_its_cause(reason(failed));
         if let Some(wait) = named_wait(&failure) {
             self.show(Some(failure)).await;
             self.caller.wait(wait, Cancel::Detached).await;
@@ -307,6 +307,12 @@ impl<W: SagaWorkflow> Saga<W> {
                 true
             }
         }
+    }
+
+    /// Why an undo failed, and why anything is undone: the row has room for one reason, which is the undo's own meanwhile.
+    fn with_its_cause(&self, failure: Failure) -> Failure {
+        let Some(cause) = &self.standing else { return failure };
+        Failure { message: format!("{} (undone because of {}: {})", failure.message, cause.code, cause.message), ..failure }
     }
 
     /// # Errors

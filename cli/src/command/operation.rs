@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
-use leadline_proto::v1::{self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind};
+use leadline_proto::v1::{
+    self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind, OperationVerb,
+};
 use serde_json::Value;
 
 use super::{
@@ -188,8 +190,8 @@ fn print_list(list: &ListOperationsResponse) {
         table.add_row([
             operation.operation_id.clone(),
             kind_name(operation.kind()),
-            state_name(operation.state()).to_owned(),
-            operation.step.clone(),
+            state(operation),
+            step(operation),
             took(operation),
             operation.error.as_ref().map(|error| error.code.clone()).unwrap_or_default(),
             output::time(operation.create_time.as_ref()),
@@ -246,6 +248,15 @@ pub fn print(operation: &v1::Operation) {
         ("workflow", operation.workflow_id.clone()),
         ("run", operation.run_id.clone()),
     ]));
+}
+
+/// With what somebody has decided about it, while the run has not taken that up.
+fn state(operation: &v1::Operation) -> String {
+    let state = state_name(operation.state());
+    match operation.parking.as_ref().map(v1::Parking::decided) {
+        None | Some(OperationVerb::Unspecified) => state.to_owned(),
+        Some(verb) => format!("{state}, {} is decided", output::name(verb.as_str_name())),
+    }
 }
 
 fn step(operation: &v1::Operation) -> String {

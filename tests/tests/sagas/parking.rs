@@ -129,6 +129,7 @@ async fn an_undo_that_cannot_go_on_parks_and_is_tried_again_or_left() {
     let parked = scenario.parked(&id, Code::SalesforceAuthRefused).await;
     assert_eq!(parked.step.as_deref(), Some("start_bulk_job"));
     assert_eq!(parked.parking.unwrap().verbs, [Verb::Retry, Verb::Skip]);
+    assert!(parked.message.unwrap().contains("undone because of STORAGE_CONFLICT"), "why it is undone at all");
     scenario.decide(EXPORT, &id, Verb::Retry, json!({})).await.unwrap();
     let ended = scenario.failed(&id, Code::StorageConflict).await;
     assert!(!ended.message.unwrap().contains("left behind"));
