@@ -56,6 +56,8 @@ pub(crate) enum Cancel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Step,
+    /// A step that says that there is nothing to undo.
+    StepWithoutUndo,
     Pivot,
     AfterPivot,
     Undo,
@@ -66,7 +68,7 @@ pub(crate) enum Role {
 impl Role {
     fn cancel(self) -> Cancel {
         match self {
-            Self::Step | Self::Pivot => Cancel::Reaches,
+            Self::Step | Self::StepWithoutUndo | Self::Pivot => Cancel::Reaches,
             Self::AfterPivot | Self::Undo | Self::Course => Cancel::Detached,
         }
     }
@@ -75,6 +77,7 @@ impl Role {
     fn summary(self) -> Option<&'static str> {
         match self {
             Self::Step => Some("step"),
+            Self::StepWithoutUndo => Some("step, nothing to undo"),
             Self::Pivot => Some("pivot"),
             Self::AfterPivot => Some("after the pivot"),
             Self::Undo => Some("undo"),

@@ -50,7 +50,7 @@ use crate::{
 /// One run of a saga, before its pivot.
 pub struct Saga<W> {
     pub(crate) caller: Caller<W>,
-    undos: Vec<Undo<W>>,
+    pub(crate) undos: Vec<Undo<W>>,
     pivot_passed: bool,
     /// When the run is there to unwind what an earlier one did.
     pub(crate) unwinds: Option<Unwinding>,
@@ -157,10 +157,6 @@ impl<W: SagaWorkflow> Saga<W> {
         self.pivot_passed = true;
         self.show(None).await;
         Ok((output, Forward { saga: self }))
-    }
-
-    pub(crate) fn register(&mut self, undo: Undo<W>) {
-        self.undos.push(undo);
     }
 
     /// Runs a step until it succeeds or ends for good: waits out quotas and other named times, and parks for what a person has to

@@ -114,10 +114,9 @@ where
         let Self { step: Step { saga, activity, params, lane }, undo } = self;
         async move {
             saga.told.add(activity.name());
-            if let Some(undo) = undo {
-                saga.register(undo);
-            }
-            saga.attempt(&activity, params, lane, Role::Step).await
+            let role = if undo.is_some() { Role::Step } else { Role::StepWithoutUndo };
+            saga.undos.extend(undo);
+            saga.attempt(&activity, params, lane, role).await
         }
         .boxed_local()
     }

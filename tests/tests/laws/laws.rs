@@ -78,7 +78,9 @@ pub async fn unwind(happy: Arc<Happy>) -> usize {
     for activity in &happy.activities {
         let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(TERMINAL)))]).await;
         match activity.role {
-            Role::Step | Role::Pivot => run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await,
+            Role::Step | Role::StepWithoutUndo | Role::Pivot => {
+                run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+            }
             Role::AfterPivot => {
                 run.parked(TERMINAL, &activity.name).await;
                 run.decide(Verb::Retry).await;
@@ -93,6 +95,33 @@ pub async fn unwind(happy: Arc<Happy>) -> usize {
     }
     worlds.end().await;
     happy.activities.len()
+}
+
+/// 2, of a step that says that there is nothing to undo: from its beginning to that of the next, nothing comes into being beside what the
+/// operation has made before. Otherwise another step's undo might hide that it has none.
+pub async fn nothing_to_undo(happy: Arc<Happy>) -> usize {
+    let mut worlds = Worlds::of(happy.kind);
+    let stops: Vec<_> = happy.activities.iter().filter(|activity| activity.role.is_undone()).collect();
+    let mut visited = 0;
+    for pair in stops.windows(2).filter(|pair| pair[0].role == Role::StepWithoutUndo) {
+        let (step, next) = (pair[0], pair[1]);
+        let run = worlds.run(vec![fault(&step.name, FaultKind::Hold)]).await;
+        run.until_held(&step.name).await;
+        let scenario = &run.world.scenario;
+        let before = Slate::of_others(scenario, run.id()).await;
+        scenario.steps.faults.set(vec![fault(&next.name, FaultKind::Hold)]);
+        scenario.until(run.id(), "came to the next step", |row| row.step.as_ref() == Some(&next.step)).await;
+        assert_eq!(Slate::of_others(scenario, run.id()).await, before, "{}: has nothing to undo", step.name);
+        scenario.cancel(happy.kind, run.id()).await;
+        scenario.steps.faults.set(Vec::new());
+        run.ended().await;
+        run.until_let_go(&next.name).await;
+        // A pivot may be quicker than the cancel.
+        worlds.succeeded().await;
+        visited += 1;
+    }
+    worlds.end().await;
+    visited
 }
 
 /// 3: as 2, and each undo runs twice.
@@ -122,7 +151,9 @@ pub async fn lost_answer(happy: Arc<Happy>) -> usize {
 
         let run = worlds.run(vec![fault(&activity.name, FaultKind::LoseAnswer(failure(TERMINAL)))]).await;
         match activity.role {
-            Role::Step => run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await,
+            Role::Step | Role::StepWithoutUndo => {
+                run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+            }
             // The ledger says that it happened.
             Role::Pivot | Role::Course | Role::Undo => run.assert_done_once(&happy, &activity.name).await,
             Role::AfterPivot => {
@@ -132,7 +163,7 @@ pub async fn lost_answer(happy: Arc<Happy>) -> usize {
             }
         }
         run.assert_met(1, &activity.name).await;
-        if activity.role != Role::Step {
+        if activity.role == Role::Pivot || !activity.role.is_undone() {
             worlds.succeeded().await;
         }
     }

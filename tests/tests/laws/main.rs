@@ -28,9 +28,10 @@ const AT_ONCE: usize = 4;
 
 type Law = fn(Arc<Happy>) -> BoxFuture<'static, usize>;
 
-const LAWS: [(&str, Law); 16] = [
+const LAWS: [(&str, Law); 17] = [
     ("1 repeat", |happy| laws::repeat(happy).boxed()),
     ("2 unwind", |happy| laws::unwind(happy).boxed()),
+    ("2 nothing to undo", |happy| laws::nothing_to_undo(happy).boxed()),
     ("3 repeat the undo", |happy| laws::repeat_the_undo(happy).boxed()),
     ("4 lost answer", |happy| laws::lost_answer(happy).boxed()),
     ("4 lost commit", |happy| laws::lost_commit(happy).boxed()),

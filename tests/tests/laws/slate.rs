@@ -11,11 +11,13 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 /// The operation's own record, its ledger and the audit log are what a run is meant to leave; calls that were made stay counted.
 const OWN_RECORD: [&str; 6] = ["operations", "step_ledger", "audit_log", "idempotency_keys", "api_budgets", "api_reservations"];
-/// Of these the operation's own row stays, with how it ended; what it must not have then.
+/// Of these the operation's own row stays, with how it ended; what it must not be or have then.
 const OWN_ROW: [(&str, &str); 2] = [
-    ("models", "artifact_key IS NOT NULL OR artifact_digest IS NOT NULL"),
-    ("predictions", "score IS NOT NULL OR model_id IS NOT NULL OR callback_delivered_at IS NOT NULL"),
+    ("models", "state <> 'rejected' OR artifact_key IS NOT NULL OR artifact_digest IS NOT NULL"),
+    ("predictions", "state <> 'failed' OR score IS NOT NULL OR model_id IS NOT NULL OR callback_delivered_at IS NOT NULL"),
 ];
+/// Of these a row names the operation that made it, or that holds it while a step runs.
+const MADE_BY: [&str; 5] = ["models", "predictions", "tenants", "drills", "step_permits"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slate {
@@ -41,6 +43,15 @@ pub struct Effects {
 impl Slate {
     /// Without the rows that `own` may leave as its record.
     pub async fn read(scenario: &Scenario, own: Option<&OperationId>) -> Self {
+        Self::without(scenario, own, &OWN_ROW.map(|(table, _)| table)).await
+    }
+
+    /// Without the rows that name the operation as theirs.
+    pub async fn of_others(scenario: &Scenario, operation: &OperationId) -> Self {
+        Self::without(scenario, Some(operation), &MADE_BY).await
+    }
+
+    async fn without(scenario: &Scenario, own: Option<&OperationId>, tables: &[&str]) -> Self {
         let org = scenario.org().await;
         let jobs = org.list_query_jobs().await.expect("the org lists its jobs").len();
         let scored: Vec<_> = org
@@ -52,7 +63,7 @@ impl Slate {
         let mut objects = scenario.all_objects().await;
         objects.sort();
         Self {
-            rows: rows(&scenario.ground.owner_url, &scenario.tenant, own).await,
+            rows: rows(&scenario.ground.owner_url, &scenario.tenant, own, tables).await,
             objects,
             jobs,
             callbacks: callbacks(scenario).await,
@@ -111,7 +122,12 @@ async fn reserved(scenario: &Scenario) -> i64 {
     budgets::today(&mut tx, i64::from(i32::MAX)).await.map_or(0, |budget| budget.outstanding)
 }
 
-async fn rows(owner_url: &str, tenant: &TenantId, own: Option<&OperationId>) -> BTreeMap<String, (i64, String)> {
+async fn rows(
+    owner_url: &str,
+    tenant: &TenantId,
+    own: Option<&OperationId>,
+    left_out: &[&str],
+) -> BTreeMap<String, (i64, String)> {
     let mut owner = PgConnection::connect(owner_url).await.expect("the database lets its owner in");
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT c.table_name::text FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
@@ -124,7 +140,7 @@ async fn rows(owner_url: &str, tenant: &TenantId, own: Option<&OperationId>) -> 
     let own = own.map_or("nothing", |id| id.as_str().trim_start_matches("op_"));
     let mut found = BTreeMap::new();
     for table in tables.iter().filter(|table| !OWN_RECORD.contains(&table.as_str())) {
-        let except = if OWN_ROW.iter().any(|(own_row, _)| own_row == table) { own } else { "nothing" };
+        let except = if left_out.contains(&table.as_str()) { own } else { "nothing" };
         let digest = AssertSqlSafe(format!(
             "SELECT count(*), coalesce(md5(string_agg(md5(r::text), '' ORDER BY md5(r::text))), '') FROM {table} r
              WHERE tenant_id = $1 AND position($2 in r::text) = 0"
