@@ -142,9 +142,6 @@ async fn record(services: &Services, input: &StepInput<StateChange>, sequence: i
         Some(_) => operations::get(&mut tx, id).await?.parking.and_then(|parking| parking.decision),
         None => None,
     };
-    if (state, code) == (OperationState::Compensating, Some(Code::Cancelled)) {
-        operations::note_cancel(&mut tx, id).await?;
-    }
     let applied = operations::update_state(&mut tx, id, &update).await?;
     if let Some(decision) = decision.filter(|_| applied) {
         if let Some(correction) = &decision.instruction.correction {

@@ -14,7 +14,7 @@ use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_simulator::{Config, Running, Simulator};
 use leadline_store::{
-    Store, consents,
+    PageRequest, Store, audit, consents,
     operations::{self, Operation},
 };
 use leadline_worker::{Slots, WorkerConfig};
@@ -224,6 +224,13 @@ impl Scenario {
         operations::get(&mut tx, id).await.unwrap()
     }
 
+    /// The operation's audit log, newest first: what was done, and by whom.
+    pub async fn audited(&self, id: &OperationId) -> Vec<String> {
+        let mut tx = self.store.tenant(&self.tenant).await.unwrap();
+        let log = audit::list(&mut tx, Some(id), &PageRequest { size: 100, ..PageRequest::default() }).await.unwrap();
+        log.items.into_iter().map(|entry| format!("{} by {}", entry.action, entry.actor)).collect()
+    }
+
     pub async fn ended(&self, id: &OperationId) -> Operation {
         self.until(id, "ended", |operation| operation.state.is_ended()).await
     }
@@ -314,6 +321,16 @@ impl Scenario {
         let listed = self.ground.lake.list(&Prefix::tenant(&self.tenant)).await.unwrap();
         listed.into_iter().map(|object| object.key.as_str().to_owned()).collect()
     }
+}
+
+/// Looks until it holds.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(END_WITHIN, look).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Steps that are quick to look again and to give up.

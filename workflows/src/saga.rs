@@ -287,13 +287,14 @@ impl<W: SagaWorkflow> Saga<W> {
         failed: &Stop,
         pause: &mut std::time::Duration,
     ) -> bool {
-        let failure = self.with_its_cause(reason(failed));
+        let failure = reason(failed);
         if let Some(wait) = named_wait(&failure) {
-            self.show(Some(failure)).await;
+            self.tell(Some(self.waiting(step, failure)), None, None).await;
             self.caller.wait(wait, Cancel::Detached).await;
-            self.show(self.standing.clone()).await;
+            self.tell(self.standing.clone(), None, None).await;
             return true;
         }
+        let failure = self.parking_for(failure);
         let deadline = if failure.code == Code::StepTimedOut { *pause } else { self.caller.limits.park_deadline };
         *pause = (*pause * 2).min(self.caller.limits.longest_round);
         match self.park(stage, step, skippable, &failure, deadline).await {
@@ -305,8 +306,16 @@ impl<W: SagaWorkflow> Saga<W> {
         }
     }
 
-    /// Why an undo failed, and why anything is undone: the row has room for one reason, which is the undo's own meanwhile.
-    fn with_its_cause(&self, failure: Failure) -> Failure {
+    /// The row has one reason. While an undo waits by itself that is why anything is undone, which a run that takes this one's place
+    /// goes on with.
+    fn waiting(&self, step: &str, failure: Failure) -> Failure {
+        let Some(cause) = &self.standing else { return failure };
+        let message = format!("{} (the undo of {step} waits, {}: {})", cause.message, failure.code, failure.message);
+        Failure { message, ..cause.clone() }
+    }
+
+    /// While an undo waits for a person, the reason is its own: the person decides by it.
+    fn parking_for(&self, failure: Failure) -> Failure {
         let Some(cause) = &self.standing else { return failure };
         Failure { message: format!("{} (undone because of {}: {})", failure.message, cause.code, cause.message), ..failure }
     }

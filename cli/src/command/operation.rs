@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
-use leadline_proto::v1::{
-    self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind, OperationVerb,
-};
+use leadline_proto::v1::{self, CancelOperationRequest, ListOperationAuditResponse, ListOperationsResponse, OperationKind};
 use serde_json::Value;
 
 use super::{
@@ -250,13 +248,9 @@ pub fn print(operation: &v1::Operation) {
     ]));
 }
 
-/// With what somebody has decided about it, while the run has not taken that up.
 fn state(operation: &v1::Operation) -> String {
-    let state = state_name(operation.state());
-    match operation.parking.as_ref().map(v1::Parking::decided) {
-        None | Some(OperationVerb::Unspecified) => state.to_owned(),
-        Some(verb) => format!("{state}, {} is decided", output::name(verb.as_str_name())),
-    }
+    let decided = operation.parking.as_ref().and_then(parking::decided);
+    state_name(operation.state()).to_owned() + &decided.map(|verb| format!(", {verb} is decided")).unwrap_or_default()
 }
 
 fn step(operation: &v1::Operation) -> String {

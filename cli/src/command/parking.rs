@@ -177,6 +177,12 @@ fn print_resolved(resolved: &ResolveParkedOperationsResponse, dry_run: bool) {
     }
 }
 
+/// The verb that somebody has decided, while the run has not taken it up.
+pub fn decided(parking: &v1::Parking) -> Option<String> {
+    let verb = parking.decided();
+    (verb != OperationVerb::Unspecified).then(|| output::name(verb.as_str_name()))
+}
+
 /// What a parked operation waits for, for the table of its facts.
 pub fn facts(operation: &v1::Operation) -> [(&'static str, String); 4] {
     let Some(parking) = &operation.parking else {
@@ -187,10 +193,7 @@ pub fn facts(operation: &v1::Operation) -> [(&'static str, String); 4] {
         AtDeadline::TryAgain => "then it tries again",
         AtDeadline::Unspecified => "",
     };
-    let decided = match parking.decided() {
-        OperationVerb::Unspecified => String::new(),
-        verb => format!("; {} is decided by {}", output::name(verb.as_str_name()), parking.decided_by),
-    };
+    let decided = decided(parking).map(|verb| format!("; {verb} is decided by {}", parking.decided_by)).unwrap_or_default();
     let verbs: Vec<_> = parking.verbs().map(|verb| output::name(verb.as_str_name())).collect();
     [
         ("parked since", output::time(parking.since_time.as_ref())),

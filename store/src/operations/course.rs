@@ -226,24 +226,3 @@ pub async fn close(tx: &mut impl Transact, id: &OperationId, closing: &Closing) 
     audit::append(tx, &entry).await?;
     Ok(operation)
 }
-
-/// Notes that somebody has asked for a cancel in Temporal itself, where anybody can: does nothing if it was asked for here.
-pub async fn note_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
-    let asked: Option<Operation> = sqlx::query_as(concat!(
-        "UPDATE operations SET cancel_requested_at = now(), cancel_delivered_at = now()
-         WHERE operation_id = $1 AND cancel_requested_at IS NULL AND ended_at IS NULL RETURNING ",
-        columns!()
-    ))
-    .bind(id.as_str())
-    .fetch_optional(tx.connection())
-    .await?;
-    let Some(operation) = asked else { return Ok(()) };
-    let entry = AuditEntry {
-        tenant: &operation.tenant,
-        operation: Some(id),
-        actor: "temporal",
-        action: "operation.cancel",
-        detail: json!({}),
-    };
-    audit::append(tx, &entry).await
-}

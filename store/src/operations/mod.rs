@@ -11,13 +11,13 @@ mod restoring;
 
 pub use accept::{Accepted, Idempotency, IdempotencyScope, NewOperation, accept, replay};
 pub use course::{
-    Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, note_cancel, pass_pivot, progress, record_run,
-    record_start, update_state,
+    Closing, CourseUpdate, NewParking, begin_step, begin_undo, close, correct, pass_pivot, progress, record_run, record_start,
+    update_state,
 };
 pub use reconciling::{found_alive, found_lost, found_stuck, found_terminated, put_off_comparing, unreconciled};
 pub use requests::{
-    ParkedFilter, decide, movable, parked, put_off_decision, record_cancel, record_decision, record_move_refused, request_cancel,
-    request_move, undelivered, undelivered_decisions, withdraw_decision,
+    ParkedFilter, decide, movable, note_cancel, parked, put_off_decision, record_cancel, record_decision, record_move_refused,
+    request_cancel, request_move, undelivered, undelivered_decisions, withdraw_decision,
 };
 pub use restoring::{Remembered, reinsert, unknown};
 

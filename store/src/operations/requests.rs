@@ -30,15 +30,29 @@ pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &st
     .fetch_optional(tx.connection())
     .await?;
     let Some(operation) = requested else { return Err(has_ended(&get(tx, id).await?)) };
-    let entry = AuditEntry {
-        tenant: &operation.tenant,
-        operation: Some(id),
-        actor,
-        action: "operation.cancel",
-        detail: json!({ "reason": reason }),
-    };
-    audit::append(tx, &entry).await?;
+    append_cancel(tx, &operation, actor, json!({ "reason": reason })).await?;
     Ok(operation)
+}
+
+/// Notes that somebody has asked for a cancel in Temporal itself, where anybody can; does nothing if the API was asked for one.
+pub async fn note_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
+    let asked: Option<Operation> = sqlx::query_as(concat!(
+        "UPDATE operations SET cancel_requested_at = now(), cancel_delivered_at = now()
+         WHERE operation_id = $1 AND cancel_requested_at IS NULL AND ended_at IS NULL RETURNING ",
+        columns!()
+    ))
+    .bind(id.as_str())
+    .fetch_optional(tx.connection())
+    .await?;
+    match asked {
+        Some(operation) => append_cancel(tx, &operation, "temporal", json!({})).await,
+        None => Ok(()),
+    }
+}
+
+async fn append_cancel(tx: &mut impl Transact, operation: &Operation, actor: &str, detail: Json) -> Result<()> {
+    let (tenant, id) = (&operation.tenant, Some(&operation.id));
+    audit::append(tx, &AuditEntry { tenant, operation: id, actor, action: "operation.cancel", detail }).await
 }
 
 /// Writes a decision about a parked operation down, to be delivered at `due`. The first decision stands: of two that come at once,

@@ -25,10 +25,10 @@ pub async fn reset_and_cancel(happy: Arc<Happy>) -> usize {
         let tasks = scenario.completed_tasks(happy.kind, run.id()).await;
         scenario.reset(happy.kind, run.id(), tasks[tasks.len() / 2]).await;
         scenario.cancel(happy.kind, run.id()).await;
-        run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+        run.assert_undone(&happy.activities, OperationState::Cancelled, Code::Cancelled, &activity.name).await;
         run.world.scenario.steps.faults.set(Vec::new());
         run.until_let_go(&activity.name).await;
-        run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+        run.assert_undone(&happy.activities, OperationState::Cancelled, Code::Cancelled, &activity.name).await;
     }
     worlds.end().await;
     undone.len()
@@ -61,7 +61,7 @@ async fn visit(happy: Arc<Happy>, why: Why) -> usize {
         start_anew(&run, why).await;
         let (run, what) = (&run, &activity.name);
         let holds = async || match undone {
-            true => run.assert_undone(OperationState::Failed, Code::OperationTerminated, what).await,
+            true => run.assert_undone(&happy.activities, OperationState::Failed, Code::OperationTerminated, what).await,
             false => run.assert_done_once(&happy, what).await,
         };
         holds().await;

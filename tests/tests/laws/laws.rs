@@ -33,6 +33,11 @@ pub fn fault(activity: &str, kind: FaultKind) -> Fault {
     Fault { activity: activity.to_owned(), kind, times: 1 }
 }
 
+/// Every attempt is held, for what may take longer than the server waits for one.
+fn held(activity: &str) -> Fault {
+    Fault { times: u32::MAX, ..fault(activity, FaultKind::Hold) }
+}
+
 fn failure(code: Code) -> Failure {
     Failure::new(code, "a fault of the laws")
 }
@@ -49,7 +54,7 @@ pub async fn record(kind: OperationKind) -> Happy {
     worlds.succeeded().await;
     let pivot = &pivot(&activities).name;
     let run = worlds.run(vec![fault(pivot, FaultKind::Refuse(failure(TERMINAL)))]).await;
-    run.assert_undone(OperationState::Failed, TERMINAL, pivot).await;
+    run.assert_undone(&activities, OperationState::Failed, TERMINAL, pivot).await;
     let undos = run.activities().await.into_iter().filter(|activity| activity.role == Role::Undo).collect();
     worlds.end().await;
     Happy { kind, activities, undos, effects }
@@ -79,7 +84,7 @@ pub async fn unwind(happy: Arc<Happy>) -> usize {
         let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(TERMINAL)))]).await;
         match activity.role {
             Role::Step | Role::StepWithoutUndo | Role::Pivot => {
-                run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+                run.assert_undone(&happy.activities, OperationState::Failed, TERMINAL, &activity.name).await;
             }
             Role::AfterPivot => {
                 run.parked(TERMINAL, &activity.name).await;
@@ -105,13 +110,13 @@ pub async fn nothing_to_undo(happy: Arc<Happy>) -> usize {
     let mut visited = 0;
     for pair in stops.windows(2).filter(|pair| pair[0].role == Role::StepWithoutUndo) {
         let (step, next) = (pair[0], pair[1]);
-        let run = worlds.run(vec![fault(&step.name, FaultKind::Hold)]).await;
+        let run = worlds.run(vec![held(&step.name)]).await;
         run.until_held(&step.name).await;
         let scenario = &run.world.scenario;
-        let before = Slate::of_others(scenario, run.id()).await;
-        scenario.steps.faults.set(vec![fault(&next.name, FaultKind::Hold)]);
+        let before = Slate::beside(scenario, run.id()).await;
+        scenario.steps.faults.set(vec![held(&next.name)]);
         scenario.until(run.id(), "came to the next step", |row| row.step.as_ref() == Some(&next.step)).await;
-        assert_eq!(Slate::of_others(scenario, run.id()).await, before, "{}: has nothing to undo", step.name);
+        assert_eq!(Slate::beside(scenario, run.id()).await, before, "{}: has nothing to undo", step.name);
         scenario.cancel(happy.kind, run.id()).await;
         scenario.steps.faults.set(Vec::new());
         run.ended().await;
@@ -132,7 +137,7 @@ pub async fn repeat_the_undo(happy: Arc<Happy>) -> usize {
         let mut faults = vec![fault(&activity.name, FaultKind::Refuse(failure(TERMINAL)))];
         faults.extend(happy.undos.iter().map(|undo| fault(&undo.name, FaultKind::Repeat)));
         let run = worlds.run(faults).await;
-        run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+        run.assert_undone(&happy.activities, OperationState::Failed, TERMINAL, &activity.name).await;
         let undos = run.activities().await.iter().filter(|seen| seen.role == Role::Undo).count();
         run.assert_met(1 + u32::try_from(undos).unwrap(), &activity.name).await;
     }
@@ -152,7 +157,7 @@ pub async fn lost_answer(happy: Arc<Happy>) -> usize {
         let run = worlds.run(vec![fault(&activity.name, FaultKind::LoseAnswer(failure(TERMINAL)))]).await;
         match activity.role {
             Role::Step | Role::StepWithoutUndo => {
-                run.assert_undone(OperationState::Failed, TERMINAL, &activity.name).await;
+                run.assert_undone(&happy.activities, OperationState::Failed, TERMINAL, &activity.name).await;
             }
             // The ledger says that it happened.
             Role::Pivot | Role::Course | Role::Undo => run.assert_done_once(&happy, &activity.name).await,
@@ -163,7 +168,7 @@ pub async fn lost_answer(happy: Arc<Happy>) -> usize {
             }
         }
         run.assert_met(1, &activity.name).await;
-        if activity.role == Role::Pivot || !activity.role.is_undone() {
+        if !matches!(activity.role, Role::Step | Role::StepWithoutUndo) {
             worlds.succeeded().await;
         }
     }
@@ -218,7 +223,7 @@ pub async fn cancel(happy: Arc<Happy>) -> usize {
         let before_the_pivot = activity.role.is_undone() || at == 0;
         match ended.state {
             OperationState::Cancelled if before_the_pivot => {
-                run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+                run.assert_undone(&happy.activities, OperationState::Cancelled, Code::Cancelled, &activity.name).await;
             }
             // The pivot was quicker: the ledger says so, and the run goes on.
             OperationState::Succeeded if activity.role == Role::Pivot || !before_the_pivot => {
@@ -251,7 +256,7 @@ pub async fn park_and_resume(happy: Arc<Happy>) -> usize {
             let run = worlds.run(vec![fault(&activity.name, FaultKind::Refuse(failure(FOR_A_PERSON)))]).await;
             run.parked(FOR_A_PERSON, &activity.name).await;
             run.decide(Verb::Abandon).await;
-            run.assert_undone(OperationState::Failed, Code::OperationAbandoned, &activity.name).await;
+            run.assert_undone(&happy.activities, OperationState::Failed, Code::OperationAbandoned, &activity.name).await;
         }
     }
     worlds.end().await;
@@ -273,7 +278,7 @@ pub async fn undo_fails(happy: Arc<Happy>) -> usize {
     for undo in &happy.undos {
         let run = parked_in(&mut worlds, &happy, undo).await;
         run.decide(Verb::Retry).await;
-        run.assert_undone(OperationState::Failed, TERMINAL, &undo.name).await;
+        run.assert_undone(&happy.activities, OperationState::Failed, TERMINAL, &undo.name).await;
         run.assert_met(2, &undo.name).await;
     }
     worlds.end().await;
@@ -339,11 +344,11 @@ pub async fn zombie(happy: Arc<Happy>) -> usize {
             let run = worlds.run(vec![fault(&activity.name, FaultKind::Hold)]).await;
             run.until_held(&activity.name).await;
             run.world.scenario.cancel(happy.kind, run.id()).await;
-            run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+            run.assert_undone(&happy.activities, OperationState::Cancelled, Code::Cancelled, &activity.name).await;
             run.until_held(&activity.name).await;
             run.world.scenario.steps.faults.set(Vec::new());
             run.until_let_go(&activity.name).await;
-            run.assert_undone(OperationState::Cancelled, Code::Cancelled, &activity.name).await;
+            run.assert_undone(&happy.activities, OperationState::Cancelled, Code::Cancelled, &activity.name).await;
         }
     }
     worlds.end().await;

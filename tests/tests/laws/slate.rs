@@ -16,8 +16,8 @@ const OWN_ROW: [(&str, &str); 2] = [
     ("models", "state <> 'rejected' OR artifact_key IS NOT NULL OR artifact_digest IS NOT NULL"),
     ("predictions", "state <> 'failed' OR score IS NOT NULL OR model_id IS NOT NULL OR callback_delivered_at IS NOT NULL"),
 ];
-/// Of these a row names the operation that made it, or that holds it while a step runs.
-const MADE_BY: [&str; 5] = ["models", "predictions", "tenants", "drills", "step_permits"];
+/// The row that the acceptance made, which a step without an undo may move on, and the permit of a step that is held.
+const UNDER_WAY: [&str; 3] = ["models", "tenants", "step_permits"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slate {
@@ -46,9 +46,9 @@ impl Slate {
         Self::without(scenario, own, &OWN_ROW.map(|(table, _)| table)).await
     }
 
-    /// Without the rows that name the operation as theirs.
-    pub async fn of_others(scenario: &Scenario, operation: &OperationId) -> Self {
-        Self::without(scenario, Some(operation), &MADE_BY).await
+    /// Without what a run that is under way has in any case.
+    pub async fn beside(scenario: &Scenario, operation: &OperationId) -> Self {
+        Self::without(scenario, Some(operation), &UNDER_WAY).await
     }
 
     async fn without(scenario: &Scenario, own: Option<&OperationId>, tables: &[&str]) -> Self {
@@ -90,13 +90,13 @@ impl Slate {
     }
 }
 
-/// Nothing of what was undone is left in the operation's own row.
-pub async fn assert_own_row_is_empty(scenario: &Scenario, id: &OperationId, what: &str) {
+/// The operation's own row is as its undo leaves it.
+pub async fn assert_own_row_is_undone(scenario: &Scenario, id: &OperationId, what: &str) {
     let mut owner = PgConnection::connect(&scenario.ground.owner_url).await.expect("the database lets its owner in");
     for (table, left) in OWN_ROW {
         let count = AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE operation_id = $1 AND ({left})"));
         let count: i64 = sqlx::query_scalar(count).bind(id.as_str()).fetch_one(&mut owner).await.expect("a table reads");
-        assert_eq!(count, 0, "{what}: its own row in {table} is empty");
+        assert_eq!(count, 0, "{what}: its own row in {table} is undone");
     }
 }
 

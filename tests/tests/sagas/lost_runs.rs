@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leadline_activities::faults::{Fault, FaultKind};
 use leadline_domain::{Code, Failure, OperationKind, OperationState};
-use leadline_store::operations;
+use leadline_store::operations::{self, Operation};
 use leadline_tests::scenario::Scenario;
 use temporalio_client::WorkflowIdReusePolicy;
 
@@ -43,5 +43,29 @@ async fn a_step_that_is_done_and_cannot_say_so_for_long_undoes_nothing() {
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     assert_complete(&scenario, &org, &id, &ids).await;
+    scenario.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_terminated_while_its_undo_waits_for_a_quota_ends_with_what_it_was_undone_for() {
+    let scenario = Scenario::onboarded(1000).await;
+    let refuse = |activity: &str, failure| Fault { activity: activity.to_owned(), kind: FaultKind::Refuse(failure), times: 1 };
+    let used_up = Failure::new(Code::SalesforceLimitExceeded, "a fault of the test").retry_after(600);
+    scenario.steps.faults.set(vec![
+        refuse("commit_manifest", Failure::new(Code::StorageConflict, "a fault of the test")),
+        refuse("abort_bulk_job", used_up),
+    ]);
+    let accepted = scenario.accept_export("Lead").await;
+    let id = scenario.begin(accepted.clone()).await;
+    let waits = |operation: &Operation| operation.message.as_ref().is_some_and(|said| said.contains("SALESFORCE_LIMIT_EXCEEDED"));
+    let waiting = scenario.until(&id, "waits in its undo", waits).await;
+    assert_eq!((waiting.state, waiting.code), (OperationState::Compensating, Some(Code::StorageConflict)), "{waiting:?}");
+
+    scenario.terminate(EXPORT, &id).await;
+    let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
+    operations::found_terminated(&mut tx, &id, "terminated by the test").await.unwrap().expect("it has not ended");
+    tx.commit().await.unwrap();
+    scenario.start(&accepted, WorkflowIdReusePolicy::AllowDuplicate).await.expect("another run may follow");
+    scenario.failed(&id, Code::StorageConflict).await;
     scenario.end().await;
 }

@@ -167,6 +167,9 @@ async fn after_the_pivot_a_run_parks_until_its_step_succeeds_or_is_skipped() {
     let ended = scenario.ended(&id).await;
     assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
     assert!(ended.message.is_some_and(|message| message.contains("cancel")), "the late cancel is recorded");
+    let audited = scenario.audited(&id).await;
+    assert!(audited.contains(&"operation.cancel by temporal".to_owned()), "{audited:?}");
+    assert!(audited.contains(&"operation.late_cancel by worker".to_owned()), "{audited:?}");
     for job in org.list_query_jobs().await.unwrap() {
         org.delete_query_job(&job.id).await.unwrap();
     }

@@ -6,10 +6,8 @@ use leadline_store::{
     datasets::{self, DatasetState},
     models,
 };
-use leadline_tests::scenario::Scenario;
+use leadline_tests::scenario::{Scenario, until};
 use serde_json::json;
-
-use crate::zombies::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
@@ -42,16 +40,17 @@ async fn a_reset_run_that_would_undo_a_model_in_production_parks_and_takes_nothi
     assert_eq!(scenario.ended(&promotion).await.state, OperationState::Succeeded);
     let objects = scenario.objects().await;
 
-    // No longer answered from the ledger, the step before the pivot makes the run give up.
+    // Reset to where it has begun, the run is answered from the ledger up to the step before the pivot, which makes it give up.
     let refuse = FaultKind::Refuse(Failure::new(Code::GateRefused, "refused by the test"));
     scenario.steps.faults.set(vec![Fault { activity: "evaluate_gates".to_owned(), kind: refuse, times: 1 }]);
     let tasks = scenario.completed_tasks(kind, &id).await;
     scenario.reset(kind, &id, tasks[2]).await;
     let parked = json!(["parked", "PIVOT_PASSED"]);
     until("it parks", async || scenario.shown(kind, &id).await == parked).await;
-    for step in ["fit_model", "seal_manifest", "extract_pages", "start_bulk_job", "reserve_api_budget", "its acceptance"] {
+    // Each of its undos parks: of fit_model, the manifest, the parts, the job, the budget and the acceptance.
+    for undo in 1..=6 {
         let skip = async || scenario.decide(kind, &id, Verb::Skip, json!({ "reason": "the model is in use" })).await.is_ok();
-        until(&format!("the undo of {step} parks and is skipped"), skip).await;
+        until(&format!("undo {undo} parks and is skipped"), skip).await;
     }
     assert_eq!(scenario.status(kind, &id).await.0, "Failed");
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use leadline_domain::{Code, OperationId, OperationKind, OperationState};
 use leadline_store::ledger::{self, StepState};
-use leadline_tests::scenario::Scenario;
+use leadline_tests::scenario::{Scenario, until};
 use serde_json::{Value as Json, json};
 
 use crate::exporting::{assert_clean, assert_complete, lead_ids};
 
 const STEP: &str = "start_bulk_job";
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// One attempt may take 10 s: one that is held for longer has been given up before it goes on.
@@ -71,13 +70,4 @@ async fn state(scenario: &Scenario, id: &OperationId) -> Option<StepState> {
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     let steps = ledger::steps(&mut tx, id).await.unwrap();
     steps.iter().find(|row| row.step == STEP).map(|row| row.state)
-}
-
-pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let look = async {
-        while !holds().await {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::time::timeout(WITHIN, look).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
