@@ -188,7 +188,7 @@ async fn close(services: &Services, input: &StepInput<Ending>) -> Result<(), Fai
         closing = Closing { state: OperationState::Succeeded, result: None, code: None, message: Some(message) };
     }
     if late_cancel || matches!(input.params, Ending::Cancelled { .. }) {
-        operations::note_cancel(&mut tx, id).await?;
+        operations::note_cancel(&mut tx, &before).await?;
     }
     operations::close(&mut tx, id, &closing).await?;
     permits::give_back_all(&mut tx, id).await?;

@@ -37,6 +37,7 @@ use crate::{
 };
 
 const END_WITHIN: Duration = Duration::from_secs(90);
+const HOLDS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
 pub struct Scenario {
@@ -330,7 +331,7 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
-    tokio::time::timeout(END_WITHIN, look).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(HOLDS_WITHIN, look).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Steps that are quick to look again and to give up.

@@ -35,19 +35,18 @@ pub async fn request_cancel(tx: &mut impl Transact, id: &OperationId, actor: &st
 }
 
 /// Notes that somebody has asked for a cancel in Temporal itself, where anybody can; does nothing if the API was asked for one.
-pub async fn note_cancel(tx: &mut impl Transact, id: &OperationId) -> Result<()> {
-    let asked: Option<Operation> = sqlx::query_as(concat!(
+pub async fn note_cancel(tx: &mut impl Transact, operation: &Operation) -> Result<()> {
+    let noted = sqlx::query(
         "UPDATE operations SET cancel_requested_at = now(), cancel_delivered_at = now()
-         WHERE operation_id = $1 AND cancel_requested_at IS NULL AND ended_at IS NULL RETURNING ",
-        columns!()
-    ))
-    .bind(id.as_str())
-    .fetch_optional(tx.connection())
+         WHERE operation_id = $1 AND cancel_requested_at IS NULL AND ended_at IS NULL",
+    )
+    .bind(operation.id.as_str())
+    .execute(tx.connection())
     .await?;
-    match asked {
-        Some(operation) => append_cancel(tx, &operation, "temporal", json!({})).await,
-        None => Ok(()),
+    if noted.rows_affected() > 0 {
+        append_cancel(tx, operation, "temporal", json!({})).await?;
     }
+    Ok(())
 }
 
 async fn append_cancel(tx: &mut impl Transact, operation: &Operation, actor: &str, detail: Json) -> Result<()> {

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use leadline_activities::faults::{Fault, FaultKind};
-use leadline_domain::{Code, Failure, OperationKind, OperationState};
+use leadline_domain::{Code, OperationKind, OperationState};
 use leadline_store::operations::{self, Operation};
 use leadline_tests::scenario::Scenario;
 use temporalio_client::WorkflowIdReusePolicy;
 
-use crate::exporting::{assert_complete, lead_ids};
+use crate::{
+    exporting::{assert_complete, lead_ids},
+    parking::refuse,
+};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,15 +24,14 @@ async fn a_step_that_is_done_and_cannot_say_so_for_long_undoes_nothing() {
     scenario.stop_worker().await;
     (scenario.limits.light_attempt, scenario.limits.light_patience) = (PATIENCE, PATIENCE);
     scenario.start_worker();
-    let fault = |activity: &str, kind, times| Fault { activity: activity.to_owned(), kind, times };
-    scenario.steps.faults.set(vec![fault("extract_pages", FaultKind::Hold, 1)]);
+    let hold = Fault { activity: "extract_pages".to_owned(), kind: FaultKind::Hold, times: 1 };
+    scenario.steps.faults.set(vec![hold]);
     let accepted = scenario.accept_export("Lead").await;
     let id = scenario.begin(accepted.clone()).await;
     scenario.until(&id, "extracted", |operation| operation.step.as_deref() == Some("extract_pages")).await;
 
     scenario.terminate(EXPORT, &id).await;
-    let away = FaultKind::Refuse(Failure::new(Code::DatabaseUnavailable, "a fault of the test"));
-    scenario.steps.faults.set(vec![fault("reserve_api_budget", away, u32::MAX)]);
+    scenario.steps.faults.set(vec![refuse("reserve_api_budget", Code::DatabaseUnavailable, u32::MAX)]);
     let mut tx = scenario.store.tenant(&scenario.tenant).await.unwrap();
     operations::found_lost(&mut tx, &id).await.unwrap().expect("it has not ended");
     tx.commit().await.unwrap();
@@ -49,12 +51,8 @@ async fn a_step_that_is_done_and_cannot_say_so_for_long_undoes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_terminated_while_its_undo_waits_for_a_quota_ends_with_what_it_was_undone_for() {
     let scenario = Scenario::onboarded(1000).await;
-    let refuse = |activity: &str, failure| Fault { activity: activity.to_owned(), kind: FaultKind::Refuse(failure), times: 1 };
-    let used_up = Failure::new(Code::SalesforceLimitExceeded, "a fault of the test").retry_after(600);
-    scenario.steps.faults.set(vec![
-        refuse("commit_manifest", Failure::new(Code::StorageConflict, "a fault of the test")),
-        refuse("abort_bulk_job", used_up),
-    ]);
+    let faults = [("commit_manifest", Code::StorageConflict), ("abort_bulk_job", Code::SalesforceLimitExceeded)];
+    scenario.steps.faults.set(faults.map(|(activity, code)| refuse(activity, code, 1)).into());
     let accepted = scenario.accept_export("Lead").await;
     let id = scenario.begin(accepted.clone()).await;
     let waits = |operation: &Operation| operation.message.as_ref().is_some_and(|said| said.contains("SALESFORCE_LIMIT_EXCEEDED"));

@@ -1,7 +1,6 @@
 //! A run ends on the build of the workers that it began on, unless an operator moves it while it waits.
 
-use leadline_activities::faults::{Fault, FaultKind};
-use leadline_domain::{Code, Failure, OperationId, OperationKind, OperationState, Verb};
+use leadline_domain::{Code, OperationId, OperationKind, OperationState, Verb};
 use leadline_store::{PageRequest, audit};
 use leadline_tests::{scenario::Scenario, versions::BuildApi};
 use leadline_worker::deployment::{self, OpenRuns, Stand};
@@ -9,15 +8,10 @@ use leadline_workflows::Limits;
 use serde_json::{Value as Json, json};
 use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
 
-use crate::replaying::UncheckedPromotion;
+use crate::{parking::refuse, replaying::UncheckedPromotion};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 const PROMOTE: OperationKind = OperationKind::PromoteModel;
-
-fn refuse(activity: &str) -> Fault {
-    let kind = FaultKind::Refuse(Failure::new(Code::StorageDenied, "a fault of the test"));
-    Fault { activity: activity.to_owned(), kind, times: 1 }
-}
 
 /// A build whose promotions check nothing, and which knows no other saga.
 fn unchecked(options: &mut WorkerOptions, _: Limits) -> Result<(), WorkflowRegistrationError> {
@@ -42,7 +36,7 @@ async fn a_parked_run_is_moved_to_the_build_that_replays_it_and_ends_there() {
     scenario.stop_worker().await;
     let blue = scenario.start_build("blue", None).await;
     scenario.promote_build(&blue.version).await;
-    scenario.steps.faults.add(refuse("commit_manifest"));
+    scenario.steps.faults.add(refuse("commit_manifest", Code::StorageDenied, 1));
     let waiting = scenario.export("Lead").await;
     scenario.parked(&waiting, Code::StorageDenied).await;
 
@@ -97,7 +91,7 @@ async fn a_run_that_does_not_replay_stays_where_it_is_and_so_does_one_without_wo
     scenario.stop_worker().await;
     let changed = scenario.start_build("changed", Some(unchecked)).await;
     scenario.promote_build(&changed.version).await;
-    scenario.steps.faults.add(refuse("activate_model"));
+    scenario.steps.faults.add(refuse("activate_model", Code::StorageDenied, 1));
     let other = scenario.promote(&OperationId::random().model()).await;
     scenario.parked(&other, Code::StorageDenied).await;
 
@@ -112,7 +106,7 @@ async fn a_run_that_does_not_replay_stays_where_it_is_and_so_does_one_without_wo
 
     // Today's own, parked before its pivot: it would replay on every later build of the same sagas.
     scenario.promote_build(&today.version).await;
-    scenario.steps.faults.add(refuse("check_promotion"));
+    scenario.steps.faults.add(refuse("check_promotion", Code::StorageDenied, 1));
     let own = scenario.promote(&OperationId::random().model()).await;
     scenario.parked(&own, Code::StorageDenied).await;
     let unknown = scenario.start_api(Some(scenario.version("never-started"))).await;

@@ -1,13 +1,14 @@
 //! A training run makes one registered model, or none.
 
-use leadline_activities::faults::{Fault, FaultKind};
-use leadline_domain::{Code, ConsentGrant, Failure, ModelState, OperationKind, OperationState, parking::Verb};
+use leadline_domain::{Code, ConsentGrant, ModelState, OperationKind, OperationState, parking::Verb};
 use leadline_store::{
     datasets::{self, DatasetState},
     models,
 };
 use leadline_tests::scenario::{Scenario, until};
 use serde_json::json;
+
+use crate::parking::refuse;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_a_data_set_exports_trains_and_shows_both_at_once() {
@@ -41,8 +42,7 @@ async fn a_reset_run_that_would_undo_a_model_in_production_parks_and_takes_nothi
     let objects = scenario.objects().await;
 
     // Reset to where it has begun, the run is answered from the ledger up to the step before the pivot, which makes it give up.
-    let refuse = FaultKind::Refuse(Failure::new(Code::GateRefused, "refused by the test"));
-    scenario.steps.faults.set(vec![Fault { activity: "evaluate_gates".to_owned(), kind: refuse, times: 1 }]);
+    scenario.steps.faults.set(vec![refuse("evaluate_gates", Code::GateRefused, 1)]);
     let tasks = scenario.completed_tasks(kind, &id).await;
     scenario.reset(kind, &id, tasks[2]).await;
     let parked = json!(["parked", "PIVOT_PASSED"]);
