@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt as _;
-use leadline_salesforce::{Credentials, Options, OrgClient};
+use leadline_salesforce::{Credentials, Options, OrgClient, SalesforceError};
 use serde_json::{Value as Json, json};
 
 use crate::{dev_stack::DevStack, tools};
@@ -39,16 +39,16 @@ pub fn connection_of(state: &Path, name: &str) -> Json {
 
 /// A client of the org, signed in.
 pub async fn client(stack: &DevStack) -> OrgClient {
-    client_of(&state_dir(stack)).await
+    client_of(&state_dir(stack)).await.expect("the org lets its own connected app in")
 }
 
-/// The same for the simulator that keeps its org here.
-pub async fn client_of(state: &Path) -> OrgClient {
+/// The same for the simulator that keeps its org here, which may be away.
+pub async fn client_of(state: &Path) -> Result<OrgClient, SalesforceError> {
     let (app, private_key) = connected_app(state);
     let text = |name: &str| app[name].as_str().expect("the connected app is complete").to_owned();
     let credentials = Credentials::new(&text("login_url"), text("client_id"), text("username"), private_key, text("login_url"))
         .expect("the connected app's settings are complete");
-    OrgClient::connect(credentials, Options::default()).await.expect("the org lets its own connected app in")
+    OrgClient::connect(credentials, Options::default()).await
 }
 
 fn state_dir(stack: &DevStack) -> PathBuf {

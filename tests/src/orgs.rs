@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leadline_salesforce::OrgClient;
+use leadline_salesforce::{OrgClient, SalesforceError};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::{org, tools};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub struct Org {
     state: TempDir,
@@ -65,7 +66,7 @@ impl Org {
         let (http, began) = (tools::http(), Instant::now());
         while http.get(format!("{}/services/data/", self.url())).send().await.is_err() {
             assert!(began.elapsed() < READY_WITHIN, "the simulator does not answer: see {}", self.state.path().display());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -74,8 +75,19 @@ impl Org {
         org::connection_of(&self.dir(), name)
     }
 
+    /// A client, signed in. The org can be killed at any time, so that this is tried until it is back.
+    ///
+    /// # Panics
+    /// When the org does not come back, or refuses.
     pub async fn client(&self) -> OrgClient {
-        org::client_of(&self.dir()).await
+        let began = Instant::now();
+        loop {
+            match org::client_of(&self.dir()).await {
+                Ok(client) => return client,
+                Err(SalesforceError::Transport { .. }) if began.elapsed() < READY_WITHIN => tokio::time::sleep(AGAIN).await,
+                Err(refused) => panic!("the org does not let its own connected app in: {refused:?}"),
+            }
+        }
     }
 
     /// The simulator's own view, below `/__simulator/`.

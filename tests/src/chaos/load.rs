@@ -111,7 +111,6 @@ impl Load {
     /// Ids of leads, as leadline's tenant would know them. The org may be away.
     async fn records(&self, org: usize) -> Vec<String> {
         loop {
-            self.orgs[org].ready().await;
             let client = self.orgs[org].client().await;
             let found = client.query("SELECT Id FROM Lead WHERE IsConverted = false LIMIT 2000");
             let ids = found.map_ok(|record| record.id().expect("a record has an id").to_owned());

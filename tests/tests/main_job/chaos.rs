@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use leadline_tests::chaos::{Plan, run};
+use leadline_tests::{
+    chaos::{Plan, run},
+    orgs::Org,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sagas_of_all_kinds_survive_the_death_of_any_part() {
@@ -12,4 +15,17 @@ async fn sagas_of_all_kinds_survive_the_death_of_any_part() {
     assert!(report.violations.is_empty(), "{report}");
     assert!(report.kills.len() >= 3, "it was tried at all: {report}");
     assert_eq!(report.done.ids().len() + report.done.refused.len(), plan.sagas, "{report}");
+}
+
+#[tokio::test]
+async fn a_client_of_an_org_that_was_killed_waits_until_it_is_back() {
+    let org = Org::start(100);
+    org.ready().await;
+    org.kill();
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        org.start_again();
+    };
+    let (client, ()) = tokio::join!(org.client(), back);
+    client.limits().await.expect("the org that is back answers");
 }
