@@ -14,8 +14,8 @@ use leadline_secrets::Keyring;
 use leadline_worker::start_options;
 use serde_json::Value as Json;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions,
-    WorkflowIdReusePolicy, WorkflowStartUpdateOptions,
+    Client, ClientOptions, ConnectionOptions, RpcOptions, UntypedWorkflow, WorkflowCancelOptions, WorkflowIdReusePolicy,
+    WorkflowStartUpdateOptions,
     errors::{WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError},
 };
 use temporalio_common::{
@@ -237,7 +237,7 @@ impl Temporal {
         let refused = |error: &dyn std::fmt::Display| {
             Failure::new(Code::TemporalUnavailable, format!("cannot connect to Temporal: {error}"))
         };
-        let connected = within(Connection::connect(self.connection.clone())).await?.map_err(|e| refused(&e))?;
+        let connected = within(leadline_worker::open(self.connection.clone())).await?.map_err(|e| refused(&e))?;
         let options = ClientOptions::new(&self.namespace).data_converter(self.converter.clone()).build();
         Client::new(connected, options).map_err(|e| refused(&e))
     }

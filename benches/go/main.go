@@ -24,6 +24,7 @@ import (
 type spec struct {
 	Temporal        string
 	Queue           string
+	Compressed      bool
 	WorkflowSlots   int
 	ActivitySlots   int
 	CachedWorkflows int
@@ -61,7 +62,11 @@ func main() {
 		log.Fatalln("the spec does not parse:", err)
 	}
 	warnings := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	temporal, err := client.Dial(client.Options{HostPort: told.Temporal, Logger: sdklog.NewStructuredLogger(warnings)})
+	options := client.Options{HostPort: told.Temporal, Logger: sdklog.NewStructuredLogger(warnings)}
+	if !told.Compressed {
+		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
+	}
+	temporal, err := client.Dial(options)
 	if err != nil {
 		log.Fatalln("the Temporal server does not answer:", err)
 	}

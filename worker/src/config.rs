@@ -32,8 +32,8 @@ pub struct Slots {
 /// Of workflow tasks and of light steps, on a machine with processors and memory to spare.
 pub const SLOTS_AT_MOST: usize = 200;
 
-/// Two hold back the throughput of `sagas`, four bring `fairness` to its limit.
-const LIGHT_PER_PROCESSOR: usize = 3;
+/// With fewer a processor is now and then idle under load (`sagas`); with more a tenant waits longer beside another (`fairness`).
+const LIGHT_PER_PROCESSOR: usize = 4;
 
 impl Default for Slots {
     fn default() -> Self {

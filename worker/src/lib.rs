@@ -13,7 +13,7 @@ mod stamping;
 mod starting;
 
 pub use config::{SLOTS_AT_MOST, Slots, Tuned, WorkerConfig};
-pub use connection::connect;
+pub use connection::{connect, open};
 pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run, run_activities};
 pub use search_attributes::ensure_search_attributes;

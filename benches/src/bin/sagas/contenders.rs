@@ -35,19 +35,26 @@ pub enum Contender {
     LedgerOff,
     /// The saga as it is: its steps do next to nothing, each in the ledger.
     LedgerOn,
-    /// The same workflow and activities that answer at once, in Temporal's Go SDK.
+    /// The same workflow and activities that answer at once, in Temporal's Go SDK. It compresses what it sends, as it does by default.
     GoSdk,
+    /// The same without compression, as leadline connects.
+    GoSdkPlain,
 }
 
 impl Contender {
-    pub const ALL: [Self; 3] = [Self::LedgerOff, Self::LedgerOn, Self::GoSdk];
+    pub const ALL: [Self; 4] = [Self::LedgerOff, Self::LedgerOn, Self::GoSdk, Self::GoSdkPlain];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::LedgerOff => "leadline, ledger off",
             Self::LedgerOn => "leadline, ledger on",
             Self::GoSdk => "Go SDK",
+            Self::GoSdkPlain => "Go SDK, no compression",
         }
+    }
+
+    pub fn is_leadline(self) -> bool {
+        matches!(self, Self::LedgerOff | Self::LedgerOn)
     }
 }
 
@@ -84,13 +91,12 @@ pub struct RunningWorker(Child);
 
 impl RunningWorker {
     pub fn start(ground: &Ground, go: &Path, contender: Contender, tuning: Tuning, queue: &str) -> Result<Self> {
-        let (mut command, spec) = match contender {
-            Contender::GoSdk => (Command::new(go), go_spec(ground, tuning, queue)),
-            _ => {
-                let mut own = Command::new(std::env::current_exe()?);
-                own.arg("--worker");
-                (own, json!(spec(ground, contender, tuning, queue)))
-            }
+        let (mut command, spec) = if contender.is_leadline() {
+            let mut own = Command::new(std::env::current_exe()?);
+            own.arg("--worker");
+            (own, json!(spec(ground, contender, tuning, queue)))
+        } else {
+            (Command::new(go), go_spec(ground, contender, tuning, queue))
         };
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         writeln!(child.stdin.as_mut().context("a pipe")?, "{spec}")?;
@@ -123,7 +129,7 @@ fn spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> S
 }
 
 /// The settings of leadline's worker.
-fn go_spec(ground: &Ground, tuning: Tuning, queue: &str) -> Json {
+fn go_spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> Json {
     let settings = settings(&ground.temporal, queue, tuning, DataConverter::default());
     let Limits { heartbeat, light_attempt, light_patience, first_retry, longest_retry, .. } = settings.limits;
     let pollers = match settings.pollers {
@@ -133,6 +139,7 @@ fn go_spec(ground: &Ground, tuning: Tuning, queue: &str) -> Json {
     json!({
         "Temporal": ground.temporal,
         "Queue": queue,
+        "Compressed": contender == Contender::GoSdk,
         "WorkflowSlots": FIXED_SLOTS.at_least,
         "ActivitySlots": FIXED_SLOTS.at_least,
         "CachedWorkflows": settings.cached_workflows,

@@ -76,7 +76,7 @@ impl Driver {
 
     /// The client that reads what a contender's runs have written.
     pub fn client(&self, contender: Contender) -> &Client {
-        if contender == Contender::GoSdk { &self.plain } else { &self.sealing }
+        if contender.is_leadline() { &self.sealing } else { &self.plain }
     }
 
     /// A tenant as if it had been onboarded; nothing of it is called upon.
@@ -132,7 +132,7 @@ impl Driver {
 
     async fn run_one(&self, contender: Contender, queue: &str, operation: &OperationRef) -> Result<Duration> {
         let options = start_options(queue, operation, WorkflowIdReusePolicy::RejectDuplicate);
-        let tenant = (contender != Contender::GoSdk).then(|| operation.tenant.clone());
+        let tenant = contender.is_leadline().then(|| operation.tenant.clone());
         let input = Stamped { tenant, value: SagaInput { operation: operation.clone(), params: DRILL } };
         let begun = Instant::now();
         let run = self.client(contender).start_workflow(Drill, input, options).await.context("start a saga")?;

@@ -27,17 +27,17 @@ use report::Measured;
 /// Sagas that a fresh worker runs before it is measured.
 const WARM_UP: usize = 40;
 /// Sagas that run one after the other, for their latency without a queue.
-const ALONE: usize = 30;
+const ALONE: usize = 10;
 
 #[derive(Parser)]
 struct Args {
     /// Sagas of each contender in each round
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 200)]
     sagas: usize,
     /// Sagas at a time
     #[arg(long, default_value_t = 50)]
     in_flight: usize,
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     rounds: usize,
     /// Run all workers with fixed numbers of pollers and slots
     #[arg(long)]
