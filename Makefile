@@ -47,14 +47,14 @@ histories: setup ## Record the golden histories anew, from runs on a real server
 	@cargo test --quiet --locked --workspace -- --ignored --test-threads 1 recording::
 
 bench: export LEADLINE_BIN = $(abspath $(CARGO_TARGET_DIR))/release/leadline
-bench: setup ## Measure training, export, sagas, fairness and prediction in a release build; wants an otherwise idle machine
+bench: setup ## Measure training, export, sagas, prediction and fairness in a release build; wants an otherwise idle machine
 	@tests/tools/install.sh
 	@cargo build --locked --release --workspace --bin leadline --bin training --bin export --bin sagas --bin fairness
 	@cargo run --locked --release --workspace --bin training
 	@cargo run --locked --release --workspace --bin export
 	@cargo run --locked --release --workspace --bin sagas
-	@cargo run --locked --release --workspace --bin fairness
 	@cargo bench --locked --workspace --bench sync_predict
+	@cargo run --locked --release --workspace --bin fairness
 
 clean: ## Remove the state of `leadline dev` (not the build cache)
 	rm -rf .leadline
