@@ -37,10 +37,9 @@ const LIGHT_PER_PROCESSOR: usize = 4;
 
 impl Default for Slots {
     fn default() -> Self {
-        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            workflow_tasks: Tuned { at_least: 50, at_most: SLOTS_AT_MOST },
-            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors).min(SLOTS_AT_MOST), at_most: SLOTS_AT_MOST },
+            workflow_tasks: Pollers::default().workflow_slots(),
+            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors()).min(SLOTS_AT_MOST), at_most: SLOTS_AT_MOST },
             extraction: 4,
             compute: 1,
         }
@@ -54,6 +53,45 @@ pub struct Tuned {
     pub at_most: usize,
 }
 
+/// How many polls a worker keeps open at the server. A poll holds a slot while it waits; without a free slot there is none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pollers {
+    /// For workflow tasks, at least two. One in five is for runs that begin or that no worker has in memory, the others for those
+    /// that this worker has: however many runs wait to begin, those that have begun go on. Polls whose number the server controls
+    /// are not shared out like that.
+    pub workflow_tasks: usize,
+    /// For each lane's steps.
+    pub steps: PollerBehavior,
+}
+
+/// With more, a worker that comes back to many runs that wait takes on more of them at a time, and each waits longer (`fairness`).
+const WORKFLOW_POLLERS_PER_PROCESSOR: usize = 5;
+
+/// So polls that wait leave most slots to tasks.
+const SLOTS_PER_WORKFLOW_POLLER: usize = 5;
+
+pub const WORKFLOW_POLLERS_AT_MOST: usize = SLOTS_AT_MOST / SLOTS_PER_WORKFLOW_POLLER;
+
+impl Default for Pollers {
+    fn default() -> Self {
+        Self {
+            workflow_tasks: (WORKFLOW_POLLERS_PER_PROCESSOR * processors()).min(WORKFLOW_POLLERS_AT_MOST),
+            steps: PollerBehavior::Autoscaling(AutoscalingOptions::builder().minimum(1).initial(5).maximum(50).build()),
+        }
+    }
+}
+
+impl Pollers {
+    /// What a worker with so many polls for workflow tasks takes on of them.
+    pub fn workflow_slots(&self) -> Tuned {
+        Tuned { at_least: self.workflow_tasks * SLOTS_PER_WORKFLOW_POLLER, at_most: SLOTS_AT_MOST }
+    }
+}
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
 /// Typed configuration of a worker process.
 #[derive(Clone)]
 pub struct WorkerConfig {
@@ -65,9 +103,7 @@ pub struct WorkerConfig {
     pub queue: String,
     pub limits: Limits,
     pub slots: Slots,
-    /// How many polls each lane keeps open at the server, which says when more or fewer would do. A lane that has no slot free does
-    /// not poll.
-    pub pollers: PollerBehavior,
+    pub pollers: Pollers,
     /// Runs that are kept in memory between their tasks.
     pub cached_workflows: usize,
     /// How long a workflow waits for the worker that has it in memory, before another one takes it over by replay.
@@ -92,7 +128,7 @@ impl WorkerConfig {
             queue: SAGA_QUEUE.to_owned(),
             limits: Limits::default(),
             slots: Slots::default(),
-            pollers: PollerBehavior::Autoscaling(AutoscalingOptions::builder().minimum(1).initial(5).maximum(50).build()),
+            pollers: Pollers::default(),
             cached_workflows: 1000,
             sticky_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(20),
@@ -110,5 +146,18 @@ impl WorkerConfig {
     pub fn from_environment(converter: DataConverter) -> Result<Self, ConfigError> {
         let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())?;
         Ok(Self::new(connection, client.namespace, converter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_leave_slots_for_tasks_however_many_there_are() {
+        for workflow_tasks in 2..=WORKFLOW_POLLERS_AT_MOST {
+            let slots = Pollers { workflow_tasks, ..Pollers::default() }.workflow_slots();
+            assert!(2 * workflow_tasks < slots.at_least && slots.at_least <= slots.at_most, "{workflow_tasks}: {slots:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ mod search_attributes;
 mod stamping;
 mod starting;
 
-pub use config::{SLOTS_AT_MOST, Slots, Tuned, WorkerConfig};
+pub use config::{Pollers, SLOTS_AT_MOST, Slots, Tuned, WORKFLOW_POLLERS_AT_MOST, WorkerConfig};
 pub use connection::{connect, open};
 pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run, run_activities};

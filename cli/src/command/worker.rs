@@ -8,7 +8,7 @@ use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::budgets;
-use leadline_worker::{SLOTS_AT_MOST, Slots, Tuned, WorkerConfig, ensure_search_attributes};
+use leadline_worker::{Pollers, SLOTS_AT_MOST, Slots, Tuned, WORKFLOW_POLLERS_AT_MOST, WorkerConfig, ensure_search_attributes};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -35,6 +35,10 @@ pub struct Worker {
     #[arg(long, env = "LEADLINE_LIGHT_SLOTS", default_value_t = Slots::default().light.at_least,
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=SLOTS_AT_MOST as u64), value_name = "N")]
     light_slots: usize,
+    /// Polls for sagas' own tasks that are open at Temporal at a time; raise it where Temporal is far away
+    #[arg(long, env = "LEADLINE_WORKFLOW_POLLERS", default_value_t = Pollers::default().workflow_tasks,
+          value_parser = RangedU64ValueParser::<usize>::new().range(2..=WORKFLOW_POLLERS_AT_MOST as u64), value_name = "N")]
+    workflow_pollers: usize,
     /// Exports at a time
     #[arg(long, env = "LEADLINE_EXTRACTION_SLOTS", default_value_t = Slots::default().extraction, value_name = "N")]
     extraction_slots: usize,
@@ -89,12 +93,14 @@ impl Worker {
             lake,
         });
         let standard = Slots::default();
+        let pollers = Pollers { workflow_tasks: self.workflow_pollers, ..Pollers::default() };
         let config = WorkerConfig {
+            pollers,
             slots: Slots {
+                workflow_tasks: pollers.workflow_slots(),
                 light: Tuned { at_least: self.light_slots, ..standard.light },
                 extraction: self.extraction_slots,
                 compute: self.compute_slots,
-                ..standard
             },
             drain: self.drain,
             version: self.build.version(),

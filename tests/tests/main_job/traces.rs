@@ -59,6 +59,17 @@ async fn one_trace_holds_the_callers_request_the_saga_and_every_step() {
     ] {
         assert!(page.contains(shown), "{shown} is not on the page:\n{page}");
     }
+    // Those that wait for runs to begin hold slots that the tasks of runs that have begun need.
+    let (beginning, begun) = (open_polls(&page, "workflow_task"), open_polls(&page, "sticky_workflow_task"));
+    assert!(0 < beginning && 2 * beginning < begun, "{beginning} polls beside {begun} of them\n{page}");
+}
+
+/// For the sagas' own tasks.
+fn open_polls(page: &str, kind: &str) -> u32 {
+    let kind = format!("poller_type=\"{kind}\"");
+    let polls = page.lines().filter(|line| line.starts_with("temporal_num_pollers{") && line.contains(&kind));
+    let counts = polls.filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+    counts.max().unwrap_or_else(|| panic!("no {kind}:\n{page}"))
 }
 
 /// The trace's spans once the last of them has come in.

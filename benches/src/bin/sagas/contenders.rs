@@ -15,7 +15,7 @@ use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::{Store, StoreConfig};
 use leadline_tests::{ground::Ground as Tests, scenario::connection};
-use leadline_worker::{DataConverter, Slots, Tuned, WorkerConfig, data_converter};
+use leadline_worker::{DataConverter, Pollers, Slots, Tuned, WorkerConfig, data_converter};
 use leadline_workflows::{Lane, Limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -128,11 +128,11 @@ fn spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> S
     }
 }
 
-/// The settings of leadline's worker.
+/// The settings of leadline's worker, but for the polls for workflow tasks: the server controls their number, as that of the others.
 fn go_spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> Json {
     let settings = settings(&ground.temporal, queue, tuning, DataConverter::default());
     let Limits { heartbeat, light_attempt, light_patience, first_retry, longest_retry, .. } = settings.limits;
-    let pollers = match settings.pollers {
+    let pollers = match settings.pollers.steps {
         PollerBehavior::Autoscaling(scaled) => json!({ "Initial": scaled.initial, "Maximum": scaled.maximum }),
         _ => json!({ "Maximum": FIXED_POLLERS }),
     };
@@ -161,7 +161,7 @@ fn settings(temporal: &str, queue: &str, tuning: Tuning, converter: DataConverte
     (settings.queue, settings.drain) = (queue.to_owned(), DRAIN);
     if tuning == Tuning::Off {
         settings.slots = Slots { light: FIXED_SLOTS, workflow_tasks: FIXED_SLOTS, ..settings.slots };
-        settings.pollers = PollerBehavior::SimpleMaximum(FIXED_POLLERS);
+        settings.pollers = Pollers { workflow_tasks: FIXED_POLLERS, steps: PollerBehavior::SimpleMaximum(FIXED_POLLERS) };
     }
     settings
 }
