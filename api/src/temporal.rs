@@ -237,7 +237,7 @@ impl Temporal {
         let refused = |error: &dyn std::fmt::Display| {
             Failure::new(Code::TemporalUnavailable, format!("cannot connect to Temporal: {error}"))
         };
-        let connected = within(leadline_worker::open(self.connection.clone())).await?.map_err(|e| refused(&e))?;
+        let connected = within(leadline_worker::open_connection(self.connection.clone())).await?.map_err(|e| refused(&e))?;
         let options = ClientOptions::new(&self.namespace).data_converter(self.converter.clone()).build();
         Client::new(connected, options).map_err(|e| refused(&e))
     }

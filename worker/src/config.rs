@@ -1,6 +1,6 @@
 //! What of a worker can be set.
 
-use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
+use std::{num::NonZeroUsize, ops::RangeInclusive, thread::available_parallelism, time::Duration};
 
 use leadline_workflows::{Limits, SAGA_QUEUE};
 use temporalio_client::{
@@ -19,6 +19,7 @@ use crate::deployment::Version;
 /// How many tasks of a kind a worker takes on at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
+    /// A fifth of the least is the number of polls that wait for such tasks at the server; each holds a slot.
     pub workflow_tasks: Tuned,
     /// The fewer a busy machine takes on, the more of a backlog waits at the server, which is fair between tenants, and the less in the
     /// worker, which is not. Too few, and those that wait for one tenant's slow org hold up the others.
@@ -32,17 +33,36 @@ pub struct Slots {
 /// Of workflow tasks and of light steps, on a machine with processors and memory to spare.
 pub const SLOTS_AT_MOST: usize = 200;
 
+/// The bounds of [`Slots::workflow_tasks`] at the least: polls of both kinds (see [`Slots::workflow_polls`]), and something to tune.
+pub const LEAST_WORKFLOW_SLOTS: RangeInclusive<usize> = 2 * SLOTS_PER_WORKFLOW_POLL..=150;
+
+/// With more, a worker that comes back to many runs takes on more of them at a time, and each takes longer (`fairness`).
+const WORKFLOW_SLOTS_PER_PROCESSOR: usize = 25;
+
+const SLOTS_PER_WORKFLOW_POLL: usize = 5;
+
 /// With fewer a processor is now and then idle under load (`sagas`); with more a tenant waits longer beside another (`fairness`).
 const LIGHT_PER_PROCESSOR: usize = 4;
 
 impl Default for Slots {
     fn default() -> Self {
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        let workflow_tasks = (WORKFLOW_SLOTS_PER_PROCESSOR * processors).min(*LEAST_WORKFLOW_SLOTS.end());
         Self {
-            workflow_tasks: Pollers::default().workflow_slots(),
-            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors()).min(SLOTS_AT_MOST), at_most: SLOTS_AT_MOST },
+            workflow_tasks: Tuned { at_least: workflow_tasks, at_most: SLOTS_AT_MOST },
+            light: Tuned { at_least: (LIGHT_PER_PROCESSOR * processors).min(SLOTS_AT_MOST), at_most: SLOTS_AT_MOST },
             extraction: 4,
             compute: 1,
         }
+    }
+}
+
+impl Slots {
+    /// How many polls for workflow tasks are open at a time, and the share of them that is for the queue of runs that begin. The others
+    /// are for the worker's own queue, of runs that it has in memory. Polls whose number the server controls know no such shares: a
+    /// backlog of runs that begin then takes all slots for its polls.
+    pub(crate) fn workflow_polls(&self) -> (usize, f32) {
+        ((self.workflow_tasks.at_least / SLOTS_PER_WORKFLOW_POLL).max(2), 0.2)
     }
 }
 
@@ -51,45 +71,6 @@ impl Default for Slots {
 pub struct Tuned {
     pub at_least: usize,
     pub at_most: usize,
-}
-
-/// How many polls a worker keeps open at the server. A poll holds a slot while it waits; without a free slot there is none.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pollers {
-    /// For workflow tasks, at least two. One in five is for runs that begin or that no worker has in memory, the others for those
-    /// that this worker has: however many runs wait to begin, those that have begun go on. Polls whose number the server controls
-    /// are not shared out like that.
-    pub workflow_tasks: usize,
-    /// For each lane's steps.
-    pub steps: PollerBehavior,
-}
-
-/// With more, a worker that comes back to many runs that wait takes on more of them at a time, and each waits longer (`fairness`).
-const WORKFLOW_POLLERS_PER_PROCESSOR: usize = 5;
-
-/// So polls that wait leave most slots to tasks.
-const SLOTS_PER_WORKFLOW_POLLER: usize = 5;
-
-pub const WORKFLOW_POLLERS_AT_MOST: usize = SLOTS_AT_MOST / SLOTS_PER_WORKFLOW_POLLER;
-
-impl Default for Pollers {
-    fn default() -> Self {
-        Self {
-            workflow_tasks: (WORKFLOW_POLLERS_PER_PROCESSOR * processors()).min(WORKFLOW_POLLERS_AT_MOST),
-            steps: PollerBehavior::Autoscaling(AutoscalingOptions::builder().minimum(1).initial(5).maximum(50).build()),
-        }
-    }
-}
-
-impl Pollers {
-    /// What a worker with so many polls for workflow tasks takes on of them.
-    pub fn workflow_slots(&self) -> Tuned {
-        Tuned { at_least: self.workflow_tasks * SLOTS_PER_WORKFLOW_POLLER, at_most: SLOTS_AT_MOST }
-    }
-}
-
-fn processors() -> usize {
-    available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Typed configuration of a worker process.
@@ -103,7 +84,9 @@ pub struct WorkerConfig {
     pub queue: String,
     pub limits: Limits,
     pub slots: Slots,
-    pub pollers: Pollers,
+    /// How many polls each lane keeps open for its steps at the server, which says when more or fewer would do. A lane that has no
+    /// slot free does not poll.
+    pub step_polls: PollerBehavior,
     /// Runs that are kept in memory between their tasks.
     pub cached_workflows: usize,
     /// How long a workflow waits for the worker that has it in memory, before another one takes it over by replay.
@@ -128,7 +111,7 @@ impl WorkerConfig {
             queue: SAGA_QUEUE.to_owned(),
             limits: Limits::default(),
             slots: Slots::default(),
-            pollers: Pollers::default(),
+            step_polls: PollerBehavior::Autoscaling(AutoscalingOptions::builder().minimum(1).initial(5).maximum(50).build()),
             cached_workflows: 1000,
             sticky_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(20),
@@ -146,18 +129,5 @@ impl WorkerConfig {
     pub fn from_environment(converter: DataConverter) -> Result<Self, ConfigError> {
         let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())?;
         Ok(Self::new(connection, client.namespace, converter))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn polls_leave_slots_for_tasks_however_many_there_are() {
-        for workflow_tasks in 2..=WORKFLOW_POLLERS_AT_MOST {
-            let slots = Pollers { workflow_tasks, ..Pollers::default() }.workflow_slots();
-            assert!(2 * workflow_tasks < slots.at_least && slots.at_least <= slots.at_most, "{workflow_tasks}: {slots:?}");
-        }
     }
 }

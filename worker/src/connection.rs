@@ -5,12 +5,12 @@ use temporalio_common::telemetry::{TelemetryOptions, telemetry_init};
 
 use crate::{config::WorkerConfig, run::WorkerError};
 
-/// Opens a connection as all of leadline does: without gzip, the SDK's default. What is encrypted does not get smaller by it, and it
-/// took an eighth of a worker's processor time, and some of the server's.
+/// Opens a connection as all of leadline does: without gzip, the SDK's default, which takes processor time and makes nothing smaller
+/// that is encrypted.
 ///
 /// # Errors
 /// When nobody answers at the address, or refuses.
-pub async fn open(mut options: ConnectionOptions) -> Result<Connection, ClientConnectError> {
+pub async fn open_connection(mut options: ConnectionOptions) -> Result<Connection, ClientConnectError> {
     options.grpc_compression = GrpcCompression::None;
     Connection::connect(options).await
 }
@@ -32,7 +32,7 @@ pub(crate) async fn connect_measured(config: &WorkerConfig, telemetry: &Telemetr
 }
 
 async fn connect_with(config: &WorkerConfig, options: ConnectionOptions) -> Result<Client, WorkerError> {
-    let connection = open(options).await.map_err(|e| refused(config, e.to_string()))?;
+    let connection = open_connection(options).await.map_err(|e| refused(config, e.to_string()))?;
     let options = ClientOptions::new(&config.namespace).data_converter(config.converter.clone()).build();
     Client::new(connection, options).map_err(|e| refused(config, e.to_string()))
 }

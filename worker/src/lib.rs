@@ -12,8 +12,8 @@ mod search_attributes;
 mod stamping;
 mod starting;
 
-pub use config::{Pollers, SLOTS_AT_MOST, Slots, Tuned, WORKFLOW_POLLERS_AT_MOST, WorkerConfig};
-pub use connection::{connect, open};
+pub use config::{LEAST_WORKFLOW_SLOTS, SLOTS_AT_MOST, Slots, Tuned, WorkerConfig};
+pub use connection::{connect, open_connection};
 pub use leadline_codec::data_converter;
 pub use run::{WorkerError, run, run_activities};
 pub use search_attributes::ensure_search_attributes;

@@ -38,8 +38,6 @@ const PROCESSORS_IN_USE: f64 = 0.9;
 /// Between two slots above the least, of either kind. The default for activities, 50 ms, keeps an idle worker from more than 20 light
 /// steps a second.
 const RAMP: Duration = Duration::from_millis(5);
-/// Of the polls for workflow tasks: for runs that are not in memory. Those that are have seven tasks of eight, in a drill.
-const NONSTICKY_SHARE: f32 = 0.2;
 
 /// Why a worker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -132,12 +130,13 @@ fn build(
     lane: Lane,
 ) -> Result<Worker, WorkerError> {
     let queue = lane.queue(&config.queue);
+    let (polls, share_of_beginners) = config.slots.workflow_polls();
     let mut options = WorkerOptions::new(&queue)
         .deployment_options(config.version.as_ref().map_or_else(unversioned, Version::options))
         .tuner(tuner(&config.slots, lane))
-        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(config.pollers.workflow_tasks))
-        .nonsticky_to_sticky_poll_ratio(NONSTICKY_SHARE)
-        .activity_task_poller_behavior(config.pollers.steps)
+        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(polls))
+        .nonsticky_to_sticky_poll_ratio(share_of_beginners)
+        .activity_task_poller_behavior(config.step_polls)
         .max_cached_workflows(config.cached_workflows)
         .sticky_queue_schedule_to_start_timeout(config.sticky_timeout)
         .graceful_shutdown_period(config.drain)

@@ -1,14 +1,11 @@
 //! How long a tenant's single run takes beside another tenant's burst, and how long when the machine has nothing else to do.
 //!
 //! `cargo run --release --workspace --bin fairness [runs of the burst]`, with `LEADLINE_BIN` set. The runs are drills that do not
-//! wait: seven light steps each, so that it is the queues that are measured.
+//! wait: six light steps each, so that it is the queues that are measured.
 
-use std::{
-    future::ready,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use comfy_table::Table;
 use futures::{StreamExt as _, stream};
 use leadline_tests::{api::Api, dev_stack::DevStack, orgs::Org};
@@ -23,6 +20,8 @@ const WORKER: &str = "worker";
 const LONGER_AT_MOST: f64 = 3.0;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOK_AGAIN_FOR_ALL: Duration = Duration::from_secs(1);
+/// Until a burst is queued, or over.
+const PATIENCE: Duration = Duration::from_secs(300);
 const TOO_FEW: &str = "the burst was over before the single runs were: ask for more runs";
 const RATES: [(&str, &str); 2] = [("LEADLINE_RATE_PER_SECOND", "5000"), ("LEADLINE_RATE_BURST", "5000")];
 
@@ -42,34 +41,36 @@ async fn main() -> Result<()> {
     eprintln!("starting {burst} runs of another tenant");
     let arrived = start_all(&api, &busy, burst).await;
     let arriving = runs(&api, &quiet).await;
-    ensure!(unfinished(&api, &arrived).await > 0, TOO_FEW);
-    while unfinished(&api, &arrived).await > 0 {
-        tokio::time::sleep(LOOK_AGAIN_FOR_ALL).await;
-    }
-    eprintln!("starting {burst} more, which wait in the queue, since the worker is frozen");
-    stack.pause(WORKER);
+    ensure!(unfinished(&api, &arrived).await? > 0, TOO_FEW);
+    until("the burst to end", async || Ok(unfinished(&api, &arrived).await? == 0)).await?;
+    eprintln!("starting {burst} more, which wait in the queue, since the worker was killed");
+    stack.take_down(WORKER);
     let waiting = start_all(&api, &busy, burst).await;
-    while open_runs(&stack) < burst {
-        tokio::time::sleep(LOOK_AGAIN_FOR_ALL).await;
-    }
-    stack.resume(WORKER);
+    until("all to get to Temporal", async || Ok(open_runs(&stack) >= burst)).await?;
+    stack.bring_back();
     let queued = runs(&api, &quiet).await;
-    let open = unfinished(&api, &waiting).await;
+    let open = unfinished(&api, &waiting).await?;
     ensure!(open > 0, TOO_FEW);
 
-    let mut table = Table::new();
-    table.set_header(["a tenant's single run", "median, ms", "longest, ms", "times as long"]);
-    for (when, beside) in
-        [("alone", &alone), ("while another tenant's burst arrives", &arriving), ("while all of the burst is queued", &queued)]
-    {
-        let ms = |time: Duration| time.as_millis().to_string();
-        table.add_row([when.to_owned(), ms(beside.median), ms(beside.longest), format!("{:.2}", beside.ratio(&alone))]);
-    }
-    println!("{table}");
+    println!("{}", table(&alone, &arriving, &queued));
     println!("{burst} runs in each burst, {open} of the second still open afterwards");
     let ratio = arriving.ratio(&alone).max(queued.ratio(&alone));
     ensure!(ratio <= LONGER_AT_MOST, "more than {LONGER_AT_MOST} times as long");
     Ok(())
+}
+
+fn table(alone: &Times, arriving: &Times, queued: &Times) -> Table {
+    let mut table = Table::new();
+    table.set_header(["a tenant's single run", "median, ms", "longest, ms", "times as long"]);
+    for (when, beside) in [
+        ("alone", alone),
+        ("while another tenant's burst arrives", arriving),
+        ("when a worker comes back to all of a burst", queued),
+    ] {
+        let ms = |time: Duration| time.as_millis().to_string();
+        table.add_row([when.to_owned(), ms(beside.median), ms(beside.longest), format!("{:.2}", beside.ratio(alone))]);
+    }
+    table
 }
 
 struct Times {
@@ -99,9 +100,27 @@ async fn start_all(api: &Api, tenant: &str, burst: usize) -> Vec<String> {
     stream::iter(0..burst).map(|_| start(api, tenant)).buffer_unordered(STARTS_AT_ONCE).collect().await
 }
 
-async fn unfinished(api: &Api, operations: &[String]) -> usize {
-    let states = stream::iter(operations).map(|id| api.operation(id)).buffer_unordered(STARTS_AT_ONCE);
-    states.filter(|operation| ready(operation["state"] != "SUCCEEDED")).count().await
+async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !holds().await? {
+        ensure!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(LOOK_AGAIN_FOR_ALL).await;
+    }
+    Ok(())
+}
+
+/// How many of them go on. None fails.
+async fn unfinished(api: &Api, operations: &[String]) -> Result<usize> {
+    let mut asked = stream::iter(operations).map(|id| api.operation(id)).buffer_unordered(STARTS_AT_ONCE);
+    let mut open = 0;
+    while let Some(operation) = asked.next().await {
+        match operation["state"].as_str() {
+            Some("SUCCEEDED") => {}
+            Some("ACCEPTED" | "RUNNING") => open += 1,
+            _ => bail!("an operation of the burst does not go on by itself: {operation}"),
+        }
+    }
+    Ok(open)
 }
 
 /// Runs that Temporal has been told of and that have not ended.

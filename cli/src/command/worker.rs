@@ -1,6 +1,6 @@
 //! `leadline worker`: runs the sagas and their steps, against any Temporal, PostgreSQL and S3.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, builder::RangedU64ValueParser};
 use leadline_activities::{HeavyPerTenant, Parts, Services, StepConfig};
@@ -8,7 +8,7 @@ use leadline_api::Temporal;
 use leadline_salesforce::Options;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::budgets;
-use leadline_worker::{Pollers, SLOTS_AT_MOST, Slots, Tuned, WORKFLOW_POLLERS_AT_MOST, WorkerConfig, ensure_search_attributes};
+use leadline_worker::{LEAST_WORKFLOW_SLOTS, SLOTS_AT_MOST, Slots, Tuned, WorkerConfig, ensure_search_attributes};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -33,12 +33,13 @@ pub struct Worker {
     listen: SocketAddr,
     /// Light steps at a time in any case; up to 200 while the machine has processors and memory to spare
     #[arg(long, env = "LEADLINE_LIGHT_SLOTS", default_value_t = Slots::default().light.at_least,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=SLOTS_AT_MOST as u64), value_name = "N")]
+          value_parser = slots_within(1..=SLOTS_AT_MOST), value_name = "N")]
     light_slots: usize,
-    /// Polls for sagas' own tasks that are open at Temporal at a time; raise it where Temporal is far away
-    #[arg(long, env = "LEADLINE_WORKFLOW_POLLERS", default_value_t = Pollers::default().workflow_tasks,
-          value_parser = RangedU64ValueParser::<usize>::new().range(2..=WORKFLOW_POLLERS_AT_MOST as u64), value_name = "N")]
-    workflow_pollers: usize,
+    /// Sagas' own tasks at a time in any case, up to 200 while the machine has processors and memory to spare; a fifth of the number
+    /// are polls: raise it where Temporal is far away
+    #[arg(long, env = "LEADLINE_WORKFLOW_SLOTS", default_value_t = Slots::default().workflow_tasks.at_least,
+          value_parser = slots_within(LEAST_WORKFLOW_SLOTS), value_name = "N")]
+    workflow_slots: usize,
     /// Exports at a time
     #[arg(long, env = "LEADLINE_EXTRACTION_SLOTS", default_value_t = Slots::default().extraction, value_name = "N")]
     extraction_slots: usize,
@@ -93,11 +94,9 @@ impl Worker {
             lake,
         });
         let standard = Slots::default();
-        let pollers = Pollers { workflow_tasks: self.workflow_pollers, ..Pollers::default() };
         let config = WorkerConfig {
-            pollers,
             slots: Slots {
-                workflow_tasks: pollers.workflow_slots(),
+                workflow_tasks: Tuned { at_least: self.workflow_slots, ..standard.workflow_tasks },
                 light: Tuned { at_least: self.light_slots, ..standard.light },
                 extraction: self.extraction_slots,
                 compute: self.compute_slots,
@@ -143,4 +142,8 @@ impl Worker {
             ..standard
         })
     }
+}
+
+fn slots_within(range: RangeInclusive<usize>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(*range.start() as u64..=*range.end() as u64)
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
-const SENT_WITHIN: Duration = Duration::from_secs(60);
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_holds_the_callers_request_the_saga_and_every_step() {
@@ -59,17 +59,28 @@ async fn one_trace_holds_the_callers_request_the_saga_and_every_step() {
     ] {
         assert!(page.contains(shown), "{shown} is not on the page:\n{page}");
     }
-    // Those that wait for runs to begin hold slots that the tasks of runs that have begun need.
-    let (beginning, begun) = (open_polls(&page, "workflow_task"), open_polls(&page, "sticky_workflow_task"));
-    assert!(0 < beginning && 2 * beginning < begun, "{beginning} polls beside {begun} of them\n{page}");
 }
 
-/// For the sagas' own tasks.
-fn open_polls(page: &str, kind: &str) -> u32 {
+/// Runs that wait to begin would otherwise take the slots of those that have begun, which wait in a queue that is not fair.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_polls_for_workflow_tasks_one_in_five_is_for_runs_that_begin() {
+    let stack = DevStack::start(&["--records", "10"], &[("LEADLINE_WORKFLOW_SLOTS", "50")]).await;
+    let began = Instant::now();
+    loop {
+        let page = worker_metrics(&stack).await;
+        let polls = (open_polls(&page, "workflow_task"), open_polls(&page, "sticky_workflow_task"));
+        if polls == (Some(2), Some(8)) {
+            return;
+        }
+        assert!(began.elapsed() < SHOWN_WITHIN, "{polls:?}\n{page}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn open_polls(page: &str, kind: &str) -> Option<u32> {
     let kind = format!("poller_type=\"{kind}\"");
     let polls = page.lines().filter(|line| line.starts_with("temporal_num_pollers{") && line.contains(&kind));
-    let counts = polls.filter_map(|line| line.rsplit(' ').next()?.parse().ok());
-    counts.max().unwrap_or_else(|| panic!("no {kind}:\n{page}"))
+    polls.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).max()
 }
 
 /// The trace's spans once the last of them has come in.
@@ -80,7 +91,7 @@ async fn until_sent(collector: &Collector, last: &str) -> Vec<Span> {
         if spans.iter().any(|span| span.name == last) && spans.iter().any(|span| span.name == "close_operation") {
             return spans;
         }
-        assert!(began.elapsed() < SENT_WITHIN, "no {last} within {SENT_WITHIN:?}: {spans:#?}");
+        assert!(began.elapsed() < SHOWN_WITHIN, "no {last} within {SHOWN_WITHIN:?}: {spans:#?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

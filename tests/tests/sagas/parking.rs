@@ -12,8 +12,7 @@ use crate::exporting::{assert_clean, assert_complete, lead_ids};
 
 const EXPORT: OperationKind = OperationKind::ExportDataset;
 
-/// The activity fails so often with this code, and does nothing.
-/// The activity fails so many times, and has done nothing.
+/// The activity fails so many times with this code, and does nothing.
 pub fn refuse(activity: &str, code: Code, times: u32) -> Fault {
     let kind = FaultKind::Refuse(Failure::new(code, "a fault of the test"));
     Fault { activity: activity.to_owned(), kind, times }

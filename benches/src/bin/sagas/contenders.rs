@@ -15,7 +15,7 @@ use leadline_secrets::Keyring;
 use leadline_serving::{Predictor, ServingConfig};
 use leadline_store::{Store, StoreConfig};
 use leadline_tests::{ground::Ground as Tests, scenario::connection};
-use leadline_worker::{DataConverter, Pollers, Slots, Tuned, WorkerConfig, data_converter};
+use leadline_worker::{DataConverter, Slots, Tuned, WorkerConfig, data_converter};
 use leadline_workflows::{Lane, Limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -23,9 +23,9 @@ use temporalio_sdk::{WorkerOptions, runtime::PollerBehavior};
 
 use crate::{ground::Ground, noops::NoOps};
 
-/// What leadline's worker had before it was tuned.
+/// Of each kind of task.
 const FIXED_SLOTS: Tuned = Tuned { at_least: 50, at_most: 50 };
-const FIXED_POLLERS: usize = 5;
+const FIXED_POLLERS: usize = 10;
 /// How long a worker that was asked to stop may take.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -38,18 +38,18 @@ pub enum Contender {
     /// The same workflow and activities that answer at once, in Temporal's Go SDK. It compresses what it sends, as it does by default.
     GoSdk,
     /// The same without compression, as leadline connects.
-    GoSdkPlain,
+    GoSdkUncompressed,
 }
 
 impl Contender {
-    pub const ALL: [Self; 4] = [Self::LedgerOff, Self::LedgerOn, Self::GoSdk, Self::GoSdkPlain];
+    pub const ALL: [Self; 4] = [Self::LedgerOff, Self::LedgerOn, Self::GoSdk, Self::GoSdkUncompressed];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::LedgerOff => "leadline, ledger off",
             Self::LedgerOn => "leadline, ledger on",
             Self::GoSdk => "Go SDK",
-            Self::GoSdkPlain => "Go SDK, no compression",
+            Self::GoSdkUncompressed => "Go SDK, no compression",
         }
     }
 
@@ -58,7 +58,7 @@ impl Contender {
     }
 }
 
-/// Whether the workers' polls and slots are tuned while they run, as leadline's are, or as many as the SDK has by default.
+/// Whether the workers' polls and slots are tuned while they run, as leadline's are in production, or fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tuning {
     On,
@@ -128,11 +128,11 @@ fn spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> S
     }
 }
 
-/// The settings of leadline's worker, but for the polls for workflow tasks: the server controls their number, as that of the others.
+/// The settings of leadline's worker. When tuned, the server controls the number of all polls, also of those for workflow tasks.
 fn go_spec(ground: &Ground, contender: Contender, tuning: Tuning, queue: &str) -> Json {
     let settings = settings(&ground.temporal, queue, tuning, DataConverter::default());
     let Limits { heartbeat, light_attempt, light_patience, first_retry, longest_retry, .. } = settings.limits;
-    let pollers = match settings.pollers.steps {
+    let pollers = match settings.step_polls {
         PollerBehavior::Autoscaling(scaled) => json!({ "Initial": scaled.initial, "Maximum": scaled.maximum }),
         _ => json!({ "Maximum": FIXED_POLLERS }),
     };
@@ -161,7 +161,7 @@ fn settings(temporal: &str, queue: &str, tuning: Tuning, converter: DataConverte
     (settings.queue, settings.drain) = (queue.to_owned(), DRAIN);
     if tuning == Tuning::Off {
         settings.slots = Slots { light: FIXED_SLOTS, workflow_tasks: FIXED_SLOTS, ..settings.slots };
-        settings.pollers = Pollers { workflow_tasks: FIXED_POLLERS, steps: PollerBehavior::SimpleMaximum(FIXED_POLLERS) };
+        settings.step_polls = PollerBehavior::SimpleMaximum(FIXED_POLLERS);
     }
     settings
 }

@@ -98,7 +98,7 @@ pub fn print(measured: &[Measured]) {
     let (off, on, go) = (of(Contender::LedgerOff), of(Contender::LedgerOn), of(Contender::GoSdk));
     let throughput = |over: &Measured| off.sagas_per_second() / over.sagas_per_second();
     say("throughput with the ledger off, over the Go SDK's", throughput(go), throughput(go) >= 1.0);
-    println!("the same over the Go SDK's without compression: {:.2}", throughput(of(Contender::GoSdkPlain)));
+    println!("the same over the Go SDK's without compression: {:.2}", throughput(of(Contender::GoSdkUncompressed)));
     for (what, time) in [
         (
             "Temporal's CPU per activity with the ledger on, over the Go SDK's",
