@@ -33,13 +33,16 @@ pub struct Slots {
 /// Of workflow tasks and of light steps, on a machine with processors and memory to spare.
 pub const SLOTS_AT_MOST: usize = 200;
 
-/// The bounds of [`Slots::workflow_tasks`] at the least: polls of both kinds (see [`Slots::workflow_polls`]), and something to tune.
+/// Bounds of [`Slots::workflow_tasks`] at the least: with fewer there is no poll for each kind of queue, with more little to tune.
 pub const LEAST_WORKFLOW_SLOTS: RangeInclusive<usize> = 2 * SLOTS_PER_WORKFLOW_POLL..=150;
 
 /// With more, a worker that comes back to many runs takes on more of them at a time, and each takes longer (`fairness`).
 const WORKFLOW_SLOTS_PER_PROCESSOR: usize = 25;
 
 const SLOTS_PER_WORKFLOW_POLL: usize = 5;
+
+/// A drill's run begins with one of its seven workflow tasks.
+const SHARE_OF_BEGINNERS: f32 = 0.2;
 
 /// With fewer a processor is now and then idle under load (`sagas`); with more a tenant waits longer beside another (`fairness`).
 const LIGHT_PER_PROCESSOR: usize = 4;
@@ -62,7 +65,7 @@ impl Slots {
     /// are for the worker's own queue, of runs that it has in memory. Polls whose number the server controls know no such shares: a
     /// backlog of runs that begin then takes all slots for its polls.
     pub(crate) fn workflow_polls(&self) -> (usize, f32) {
-        ((self.workflow_tasks.at_least / SLOTS_PER_WORKFLOW_POLL).max(2), 0.2)
+        ((self.workflow_tasks.at_least / SLOTS_PER_WORKFLOW_POLL).max(2), SHARE_OF_BEGINNERS)
     }
 }
 
