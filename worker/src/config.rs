@@ -41,8 +41,10 @@ const WORKFLOW_SLOTS_PER_PROCESSOR: usize = 25;
 
 const SLOTS_PER_WORKFLOW_POLL: usize = 5;
 
-/// A drill's run begins with one of its seven workflow tasks.
-const SHARE_OF_BEGINNERS: f32 = 0.2;
+/// Of the polls for workflow tasks: for the queue of runs that begin, as one of a drill's seven tasks is. The others are for the
+/// worker's own queue, of runs that it has in memory. Polls whose number the server controls know no such shares: a backlog of runs
+/// that begin then takes all slots for its polls.
+pub(crate) const SHARE_OF_BEGINNERS: f32 = 0.2;
 
 /// With fewer a processor is now and then idle under load (`sagas`); with more a tenant waits longer beside another (`fairness`).
 const LIGHT_PER_PROCESSOR: usize = 4;
@@ -61,11 +63,9 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// How many polls for workflow tasks are open at a time, and the share of them that is for the queue of runs that begin. The others
-    /// are for the worker's own queue, of runs that it has in memory. Polls whose number the server controls know no such shares: a
-    /// backlog of runs that begin then takes all slots for its polls.
-    pub(crate) fn workflow_polls(&self) -> (usize, f32) {
-        ((self.workflow_tasks.at_least / SLOTS_PER_WORKFLOW_POLL).max(2), SHARE_OF_BEGINNERS)
+    /// How many polls for workflow tasks are open at a time.
+    pub(crate) fn workflow_polls(&self) -> usize {
+        (self.workflow_tasks.at_least / SLOTS_PER_WORKFLOW_POLL).max(2)
     }
 }
 

@@ -24,7 +24,7 @@ use temporalio_sdk::{
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{Slots, Tuned, WorkerConfig},
+    config::{SHARE_OF_BEGINNERS, Slots, Tuned, WorkerConfig},
     connection::connect_measured,
     deployment::Version,
     interception::{self, Steps},
@@ -130,12 +130,11 @@ fn build(
     lane: Lane,
 ) -> Result<Worker, WorkerError> {
     let queue = lane.queue(&config.queue);
-    let (polls, share_of_beginners) = config.slots.workflow_polls();
     let mut options = WorkerOptions::new(&queue)
         .deployment_options(config.version.as_ref().map_or_else(unversioned, Version::options))
         .tuner(tuner(&config.slots, lane))
-        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(polls))
-        .nonsticky_to_sticky_poll_ratio(share_of_beginners)
+        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(config.slots.workflow_polls()))
+        .nonsticky_to_sticky_poll_ratio(SHARE_OF_BEGINNERS)
         .activity_task_poller_behavior(config.step_polls)
         .max_cached_workflows(config.cached_workflows)
         .sticky_queue_schedule_to_start_timeout(config.sticky_timeout)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use comfy_table::Table;
 use futures::{StreamExt as _, stream};
-use leadline_tests::{api::Api, dev_stack::DevStack, orgs::Org};
+use leadline_tests::{api::Api, dev_stack::DevStack, orgs::Org, scenario::until};
 use serde_json::json;
 
 const BURST: usize = 1_000;
@@ -19,9 +19,6 @@ const WORKER: &str = "worker";
 /// Of the single run, beside the burst and alone.
 const LONGER_AT_MOST: f64 = 3.0;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const LOOK_AGAIN_FOR_ALL: Duration = Duration::from_secs(1);
-/// Until a burst is queued, or over.
-const PATIENCE: Duration = Duration::from_secs(300);
 const TOO_FEW: &str = "the burst was over before the single runs were: ask for more runs";
 const RATES: [(&str, &str); 2] = [("LEADLINE_RATE_PER_SECOND", "5000"), ("LEADLINE_RATE_BURST", "5000")];
 
@@ -42,11 +39,14 @@ async fn main() -> Result<()> {
     let arrived = start_all(&api, &busy, burst).await;
     let arriving = runs(&api, &quiet).await;
     ensure!(unfinished(&api, &arrived).await? > 0, TOO_FEW);
-    until("the burst to end", async || Ok(unfinished(&api, &arrived).await? == 0)).await?;
+    for id in &arrived {
+        let ended = api.ended(id).await;
+        ensure!(ended["state"] == "SUCCEEDED", "a run of the burst has failed: {ended}");
+    }
     eprintln!("starting {burst} more, which wait in the queue, since the worker was killed");
     stack.take_down(WORKER);
     let waiting = start_all(&api, &busy, burst).await;
-    until("all to get to Temporal", async || Ok(open_runs(&stack) >= burst)).await?;
+    until("all of them get to Temporal", async || open_runs(&stack) >= burst).await;
     stack.bring_back();
     let queued = runs(&api, &quiet).await;
     let open = unfinished(&api, &waiting).await?;
@@ -98,15 +98,6 @@ async fn runs(api: &Api, tenant: &str) -> Times {
 
 async fn start_all(api: &Api, tenant: &str, burst: usize) -> Vec<String> {
     stream::iter(0..burst).map(|_| start(api, tenant)).buffer_unordered(STARTS_AT_ONCE).collect().await
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let began = Instant::now();
-    while !holds().await? {
-        ensure!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        tokio::time::sleep(LOOK_AGAIN_FOR_ALL).await;
-    }
-    Ok(())
 }
 
 /// How many of them go on. None fails.

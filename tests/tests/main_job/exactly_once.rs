@@ -1,9 +1,7 @@
 //! One request, one operation: whatever is repeated, and whatever is down.
 
-use std::time::Duration;
-
 use futures::future::join_all;
-use leadline_tests::{api::Api, dev_stack::DevStack};
+use leadline_tests::{api::Api, dev_stack::DevStack, scenario::until};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
@@ -63,12 +61,7 @@ async fn the_same_key_a_day_later_is_the_same_operation_without_a_run() {
     stack.temporal(&["workflow", "delete", "--workflow-id", workflow]);
     let query = format!("WorkflowId = '{workflow}'");
     let is_unknown = || stack.temporal(&["workflow", "count", "--query", &query]).contains("Total: 0");
-    let forgotten = async {
-        while !is_unknown() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("Temporal deletes the run");
+    until("Temporal deletes the run", async || is_unknown()).await;
 
     let repeated = api.post_once(&exports, "yesterday's key", &body).await.expect(202);
     assert_eq!((repeated["operationId"].as_str(), &repeated["state"]), (Some(id), &json!("SUCCEEDED")), "{repeated}");

@@ -6,13 +6,14 @@ use leadline_tests::{
     api::Api,
     collector::{Collector, Span},
     dev_stack::DevStack,
+    scenario::until,
     tools,
 };
 use serde_json::json;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
-const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+const SENT_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_holds_the_callers_request_the_saga_and_every_step() {
@@ -65,16 +66,11 @@ async fn one_trace_holds_the_callers_request_the_saga_and_every_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_polls_for_workflow_tasks_one_in_five_is_for_runs_that_begin() {
     let stack = DevStack::start(&["--records", "10"], &[("LEADLINE_WORKFLOW_SLOTS", "50")]).await;
-    let began = Instant::now();
-    loop {
+    until("two polls wait for runs that begin, and eight for others", async || {
         let page = worker_metrics(&stack).await;
-        let polls = (open_polls(&page, "workflow_task"), open_polls(&page, "sticky_workflow_task"));
-        if polls == (Some(2), Some(8)) {
-            return;
-        }
-        assert!(began.elapsed() < SHOWN_WITHIN, "{polls:?}\n{page}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        (open_polls(&page, "workflow_task"), open_polls(&page, "sticky_workflow_task")) == (Some(2), Some(8))
+    })
+    .await;
 }
 
 fn open_polls(page: &str, kind: &str) -> Option<u32> {
@@ -91,7 +87,7 @@ async fn until_sent(collector: &Collector, last: &str) -> Vec<Span> {
         if spans.iter().any(|span| span.name == last) && spans.iter().any(|span| span.name == "close_operation") {
             return spans;
         }
-        assert!(began.elapsed() < SHOWN_WITHIN, "no {last} within {SHOWN_WITHIN:?}: {spans:#?}");
+        assert!(began.elapsed() < SENT_WITHIN, "no {last} within {SENT_WITHIN:?}: {spans:#?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
