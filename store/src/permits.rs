@@ -1,8 +1,9 @@
 //! Permits for heavy steps: a lane runs only so many of a tenant's at the same time, on whatever worker.
 //!
-//! A step that gets no permit keeps its place in line and holds no worker's slot meanwhile. A permit lapses unless it is kept up, so
-//! that a worker that died leaves none behind. Whoever comes while there is room gets in: the place says how soon to come again, and
-//! the nearer, the sooner.
+//! A step that gets no permit keeps its place in line and holds no worker's slot meanwhile. First come, first served: room is for those
+//! at the head of the line, and the place says how soon to come again: the nearer, the sooner. A permit lapses unless it is kept up, and
+//! a place unless its step comes again, so that neither a worker that died nor a run that was terminated holds anybody up. What has
+//! lapsed does not count, and keeps its place: when its step comes after all, it stands where it stood.
 
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ pub enum Permit {
     },
 }
 
-/// How long a place in line stands after the step was to come again.
-const LATE: Duration = Duration::from_secs(60);
+/// How much too late a step that waits may come, before those behind it pass.
+const LATE: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Permit {
@@ -54,8 +55,8 @@ pub async fn take(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<Perm
         .bind(request.lane)
         .execute(tx.connection())
         .await?;
-    let (running, ahead) = others(tx, request).await?;
-    let permit = if running < request.at_most { Permit::Granted } else { Permit::Waiting { ahead } };
+    let Line { held, running, ahead } = line(tx, request).await?;
+    let permit = if held || running + ahead < request.at_most { Permit::Granted } else { Permit::Waiting { ahead } };
     let (holder, stands) = match permit {
         Permit::Granted => (Some(request.holder), request.lapses_after),
         Permit::Waiting { ahead } => (None, Permit::ask_again_after(ahead) + LATE),
@@ -76,20 +77,27 @@ pub async fn take(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<Perm
     Ok(permit)
 }
 
-/// How many of the tenant's other steps run in the lane, and how many wait that asked before. What has lapsed is gone.
-async fn others(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<(u32, u32)> {
+/// What a step finds in its tenant's lane, without what has lapsed.
+struct Line {
+    /// An earlier attempt of its own has the permit.
+    held: bool,
+    /// Other steps that have one.
+    running: u32,
+    /// Other steps that wait and asked before.
+    ahead: u32,
+}
+
+async fn line(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<Line> {
     let tenant = tx.tenant().clone();
     let row = sqlx::query(
-        "WITH lapsed AS (
-             DELETE FROM step_permits
-             WHERE tenant_id = $1 AND lane = $2 AND lapses_at <= now() AND (operation_id, step) <> ($3, $4)
-         ), mine AS (
+        "WITH mine AS (
              SELECT coalesce(max(asked_at), clock_timestamp()) AS asked_at FROM step_permits WHERE operation_id = $3 AND step = $4
          )
-         SELECT count(*) FILTER (WHERE holder IS NOT NULL) AS running,
+         SELECT count(*) FILTER (WHERE holder IS NOT NULL AND (operation_id, step) = ($3, $4)) > 0 AS held,
+                count(*) FILTER (WHERE holder IS NOT NULL AND (operation_id, step) <> ($3, $4)) AS running,
                 count(*) FILTER (WHERE holder IS NULL AND p.asked_at < mine.asked_at) AS ahead
          FROM step_permits p, mine
-         WHERE tenant_id = $1 AND lane = $2 AND lapses_at > now() AND (operation_id, step) <> ($3, $4)",
+         WHERE tenant_id = $1 AND lane = $2 AND lapses_at > now()",
     )
     .bind(tenant.as_str())
     .bind(request.lane)
@@ -98,7 +106,7 @@ async fn others(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<(u32, 
     .fetch_one(tx.connection())
     .await?;
     let count = |name| row.try_get::<i64, _>(name).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    Ok((count("running")?, count("ahead")?))
+    Ok(Line { held: row.try_get("held")?, running: count("running")?, ahead: count("ahead")? })
 }
 
 /// Keeps the attempt's permit up for so long from now. Nothing happens when it is not its own any more.

@@ -9,6 +9,7 @@ use leadline_store::{
     ledger::StepKey,
     permits::{self, Permit, PermitRequest},
 };
+use sqlx::{Connection as _, PgConnection};
 
 use crate::fixture::{self, accepted, database};
 
@@ -55,8 +56,9 @@ async fn of_ten_steps_that_come_at_once_two_run_and_another_tenants_runs_beside_
     give_back(&db.store, &tenant, &steps[runs], "another attempt").await;
     assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, WAITS(0), "a permit is its attempt's own");
     give_back(&db.store, &tenant, &steps[runs], "first").await;
-    assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, Permit::Granted);
     let last = permits.iter().position(|permit| *permit == WAITS(7)).unwrap();
+    assert_eq!(take(&db.store, &tenant, &steps[last], "again", MINUTE).await, WAITS(7), "the room is for the head of the line");
+    assert_eq!(take(&db.store, &tenant, &steps[head], "again", MINUTE).await, Permit::Granted);
     assert_eq!(take(&db.store, &tenant, &steps[last], "again", MINUTE).await, WAITS(6), "the line moves up");
 }
 
@@ -76,8 +78,34 @@ async fn a_permit_that_nobody_keeps_up_lapses_and_a_later_attempt_of_the_step_ta
     assert_eq!(take(&db.store, &tenant, &dead, "follows", Duration::ZERO).await, Permit::Granted);
     assert_eq!(take(&db.store, &tenant, &waits, "second", MINUTE).await, Permit::Granted, "what has lapsed is free");
 
+    let after = step(&db.store, &tenant).await;
+    assert_eq!(take(&db.store, &tenant, &after, "first", MINUTE).await, WAITS(0));
+    assert_eq!(take(&db.store, &tenant, &dead, "comes back", MINUTE).await, WAITS(0), "what has lapsed keeps its place");
     let mut tx = db.store.tenant(&tenant).await.unwrap();
     permits::give_back_all(&mut tx, &kept.operation).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(take(&db.store, &tenant, &dead, "comes back", MINUTE).await, Permit::Granted);
+    assert_eq!(take(&db.store, &tenant, &after, "second", MINUTE).await, WAITS(1));
+    assert_eq!(take(&db.store, &tenant, &dead, "is first", MINUTE).await, Permit::Granted);
+}
+
+#[tokio::test]
+async fn a_step_that_does_not_come_again_is_passed_and_stands_where_it_stood_once_it_comes() {
+    let db = database().await;
+    let (tenant, _) = fixture::tenant(&db.store, "late").await;
+    let steps = join_all((0..AT_MOST + 3).map(|_| step(&db.store, &tenant))).await;
+    let mut permits = Vec::new();
+    for step in &steps {
+        permits.push(take(&db.store, &tenant, step, "first", MINUTE).await);
+    }
+    assert_eq!(permits, [Permit::Granted, Permit::Granted, WAITS(0), WAITS(1), WAITS(2)]);
+    let [first, second, late, next, last] = &steps[..] else { unreachable!("so many were made") };
+    let mut owner = PgConnection::connect(&db.owner_url).await.unwrap();
+    let lapsed = sqlx::query("UPDATE step_permits SET lapses_at = now() WHERE operation_id = $1").bind(late.operation.as_str());
+    assert_eq!(lapsed.execute(&mut owner).await.unwrap().rows_affected(), 1);
+    give_back(&db.store, &tenant, first, "first").await;
+    assert_eq!(take(&db.store, &tenant, next, "again", MINUTE).await, Permit::Granted);
+    assert_eq!(take(&db.store, &tenant, late, "again", MINUTE).await, WAITS(0));
+    give_back(&db.store, &tenant, second, "first").await;
+    assert_eq!(take(&db.store, &tenant, last, "again", MINUTE).await, WAITS(1));
+    assert_eq!(take(&db.store, &tenant, late, "again", MINUTE).await, Permit::Granted);
 }
