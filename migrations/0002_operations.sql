@@ -115,7 +115,7 @@ CREATE TABLE step_permits (
     holder       text,
     -- in the order in which they came, also within one moment
     asked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- kept up by whoever runs or waits: what has lapsed does not count, and keeps its place until the operation ends
+    -- kept up by whoever runs: a worker that died leaves no permit behind
     lapses_at    timestamptz NOT NULL,
     PRIMARY KEY (operation_id, step)
 );

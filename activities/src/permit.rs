@@ -59,7 +59,7 @@ impl Services {
         };
         let in_line = Progress { unit: "ahead in line".to_owned(), done: i64::from(ahead), total: None };
         operations::begin_step(tx, &step.operation, (&step.step, &in_line), (&attempt.run, attempt.sequence)).await?;
-        let message = format!("{at_most} of the tenant's {lane} steps run, and {ahead} wait before this one");
+        let message = format!("at most {at_most} of the tenant's {lane} steps run at a time, and {ahead} wait before this one");
         let again = permits::Permit::ask_again_after(ahead);
         Ok(Admission::InLine(Failure::new(Code::ConcurrencyLimited, message).retry_after(again.as_secs())))
     }

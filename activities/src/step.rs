@@ -88,7 +88,7 @@ impl Services {
         self.step_on(Lane::Light, ctx, input, body).await
     }
 
-    /// The same for a step of any lane. One that is heavy waits in line while as many of the tenant's run as may.
+    /// The same for a step of any lane. One that is heavy waits in line until it is its turn among the tenant's.
     pub(crate) async fn step_on<P, R, F>(
         self: &Arc<Self>,
         lane: Lane,

@@ -2,8 +2,9 @@
 //!
 //! A step that gets no permit keeps its place in line and holds no worker's slot meanwhile. First come, first served: room is for those
 //! at the head of the line, and the place says how soon to come again: the nearer, the sooner. A permit lapses unless it is kept up, and
-//! a place unless its step comes again, so that neither a worker that died nor a run that was terminated holds anybody up. What has
-//! lapsed does not count, and keeps its place: when its step comes after all, it stands where it stood.
+//! a place unless its step comes again, so that neither a worker that died nor a run that was terminated holds anybody up for long. What
+//! has lapsed does not count, and stays until the operation ends: a step that comes after all, or once more after it has failed, stands
+//! where it stood.
 
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub enum Permit {
     },
 }
 
-/// How much too late a step that waits may come, before those behind it pass.
-const LATE: Duration = Duration::from_secs(10);
+/// How much too late a step that waits may come, before those behind it pass. It may have to wait for a slot, too.
+const LATE: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Permit {
@@ -109,7 +110,8 @@ async fn line(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<Line> {
     Ok(Line { held: row.try_get("held")?, running: count("running")?, ahead: count("ahead")? })
 }
 
-/// Keeps the attempt's permit up for so long from now. Nothing happens when it is not its own any more.
+/// Keeps the attempt's permit up for so long from now, also when it has lapsed: the attempt runs. Nothing happens when it is not its own
+/// any more.
 pub async fn keep(tx: &mut TenantTx, step: &StepKey, holder: &str, lapses_after: Duration) -> Result<()> {
     sqlx::query(
         "UPDATE step_permits SET lapses_at = now() + make_interval(secs => $4)
@@ -124,9 +126,9 @@ pub async fn keep(tx: &mut TenantTx, step: &StepKey, holder: &str, lapses_after:
     Ok(())
 }
 
-/// Gives the attempt's permit back.
+/// Gives the attempt's permit back. The step's place stays, for another attempt.
 pub async fn give_back(tx: &mut TenantTx, step: &StepKey, holder: &str) -> Result<()> {
-    sqlx::query("DELETE FROM step_permits WHERE operation_id = $1 AND step = $2 AND holder = $3")
+    sqlx::query("UPDATE step_permits SET holder = NULL, lapses_at = now() WHERE operation_id = $1 AND step = $2 AND holder = $3")
         .bind(step.operation.as_str())
         .bind(&step.step)
         .bind(holder)
@@ -135,7 +137,7 @@ pub async fn give_back(tx: &mut TenantTx, step: &StepKey, holder: &str) -> Resul
     Ok(())
 }
 
-/// Gives back whatever an operation that ends still has: of attempts that were cut off, and places in line.
+/// Gives back whatever an operation that ends still has: permits of attempts that were cut off, and places in line.
 pub async fn give_back_all(tx: &mut impl Transact, operation: &OperationId) -> Result<()> {
     sqlx::query("DELETE FROM step_permits WHERE operation_id = $1").bind(operation.as_str()).execute(tx.connection()).await?;
     Ok(())

@@ -105,7 +105,14 @@ async fn a_step_that_does_not_come_again_is_passed_and_stands_where_it_stood_onc
     give_back(&db.store, &tenant, first, "first").await;
     assert_eq!(take(&db.store, &tenant, next, "again", MINUTE).await, Permit::Granted);
     assert_eq!(take(&db.store, &tenant, late, "again", MINUTE).await, WAITS(0));
+    assert_eq!(take(&db.store, &tenant, next, "follows", MINUTE).await, Permit::Granted, "what runs is not passed");
+    let stands = "SELECT extract(epoch FROM lapses_at - now())::float8 FROM step_permits WHERE operation_id = $1";
+    let stands: f64 = sqlx::query_scalar(stands).bind(late.operation.as_str()).fetch_one(&mut owner).await.unwrap();
+    assert!((30.0..=61.0).contains(&stands), "a place in line counts for a minute after its step was to come again: {stands}");
     give_back(&db.store, &tenant, second, "first").await;
     assert_eq!(take(&db.store, &tenant, last, "again", MINUTE).await, WAITS(1));
     assert_eq!(take(&db.store, &tenant, late, "again", MINUTE).await, Permit::Granted);
+    // It fails, and the step comes once more.
+    give_back(&db.store, &tenant, next, "follows").await;
+    assert_eq!(take(&db.store, &tenant, next, "once more", MINUTE).await, Permit::Granted, "a step that failed has its place");
 }

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   load ── starts, duplicates, cancels ─► API ─► Temporal, PostgreSQL, S3, orgs ◄─ SIGKILL ── trouble
-//!   operator ── retry, skip, abandon ────► API        │
-//!                                                     └─► check, recovery ─► report
+//!   operator ── retry, skip, abandon ────► API        │                  │ deaths of workers
+//!                                                     ├─► recovery ◄─────┘
+//!                                                     └─► check ─► report
 //! ```
 //!
 //! The seed decides what is started, in which order it is killed and after which pauses; how the two meet is the machine's affair.
@@ -25,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
 pub use self::report::Report;
-use self::{caller::Caller, load::Load};
+use self::{caller::Caller, load::Load, recovery::Observer, trouble::Part};
 use crate::{dev_stack::DevStack, orgs::Org};
 
 /// What a run is asked for.
@@ -75,7 +76,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str) + Send + Sync + 'static) -> Repo
     let caller = Caller::operator(&stack);
     let (quiet, trouble_ends) = watch::channel(false);
     let mut dice = ChaCha8Rng::seed_from_u64(plan.seed);
-    let trouble = trouble::make(Arc::clone(&stack), Arc::clone(&orgs), plan, trouble_ends, ChaCha8Rng::from_rng(&mut dice));
+    let (worker_died, observer) = Observer::start(&stack, plan.patience).await;
+    let trouble =
+        trouble::make(Arc::clone(&stack), Arc::clone(&orgs), plan, trouble_ends, worker_died, ChaCha8Rng::from_rng(&mut dice));
     let trouble = tokio::spawn(trouble);
     let operator = tokio::spawn(operator::decide(caller.clone(), ChaCha8Rng::from_rng(&mut dice)));
     let load = Load { caller: caller.clone(), orgs: Arc::clone(&orgs), plan, say: say.clone() };
@@ -89,7 +92,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str) + Send + Sync + 'static) -> Repo
     operator.abort();
     let kills = trouble.await.expect("the trouble ends when it is told to");
     say("comparing everything with everything");
-    let violations = check::all(&stack, &orgs, &done).await;
-    let recovery = recovery::after(&stack, &kills).await;
+    let mut violations = check::all(&stack, &orgs, &done).await;
+    let deaths: Vec<_> = kills.iter().filter(|kill| kill.part == Part::Worker).map(|kill| kill.at).collect();
+    let recovery = observer.recovery(&stack, &deaths).await;
+    violations.extend(recovery.lost().map(|lost| format!("not seen to go on after a worker's death: {lost:?}")));
     Report { plan, took, done, kills, violations, recovery }
 }

@@ -1,13 +1,21 @@
 //! What a run has shown, for people.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Plan,
     load::Outcome,
-    recovery::Recovery,
+    recovery::{Interrupted, Recovery, Task, quantile},
     trouble::{Kill, Part},
 };
+
+/// Of the slowest steps.
+const SHOWN: usize = 5;
 
 pub struct Report {
     pub plan: Plan,
@@ -36,21 +44,40 @@ impl fmt::Display for Report {
             self.done.refused.iter().for_each(|code| *codes.entry(code).or_default() += 1);
             writeln!(f, "starts that were refused, and are not counted above: {codes:?}")?;
         }
-        let mut kills: BTreeMap<Part, usize> = BTreeMap::new();
-        self.kills.iter().for_each(|kill| *kills.entry(kill.part).or_default() += 1);
-        let kills: Vec<_> = kills.iter().map(|(part, times)| format!("{part} {times}")).collect();
-        writeln!(f, "killed: {}", kills.join(", "))?;
-        let seconds = |part| self.recovery.quantile(part).as_secs_f64();
-        let times = [0.5, 0.99, 1.0].map(seconds);
-        writeln!(
-            f,
-            "went on after a worker's death: {} sagas, p50 {:.1} s, p99 {:.1} s, the last {:.1} s",
-            self.recovery.count(),
-            times[0],
-            times[1],
-            times[2]
-        )?;
+        let mut killed: BTreeMap<Part, usize> = BTreeMap::new();
+        self.kills.iter().for_each(|kill| *killed.entry(kill.part).or_default() += 1);
+        let killed: Vec<_> = killed.iter().map(|(part, times)| format!("{part} {times}")).collect();
+        writeln!(f, "killed: {}", killed.join(", "))?;
+        self.recovery(f)?;
         writeln!(f, "does not hold: {}", self.violations.len())?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))
+    }
+}
+
+impl Report {
+    fn recovery(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recovery = &self.recovery;
+        let kinds =
+            [("sagas", recovery.of_sagas()), ("steps", recovery.of_steps()), ("workflow tasks", recovery.of_workflow_tasks())];
+        writeln!(f, "went on after a worker's death:")?;
+        for (what, times) in kinds {
+            let [p50, p99, last] = [0.5, 0.99, 1.0].map(|part| quantile(&times, part).as_secs_f64());
+            writeln!(f, "  {what:<14} {:>4}, p50 {p50:.1} s, p99 {p99:.1} s, the last {last:.1} s", times.len())?;
+        }
+        writeln!(f, "the slowest steps:")?;
+        let steps = recovery.0.iter().filter_map(|Interrupted { task, death, after, .. }| match task {
+            Task::Step(activity) => Some((activity, *death, (*after)?)),
+            Task::Workflow => None,
+        });
+        let mut slowest: Vec<_> = steps.collect();
+        slowest.sort_by_key(|(_, _, after)| Reverse(*after));
+        slowest.iter().take(SHOWN).try_for_each(|(activity, death, after)| {
+            let more = self.deaths_between(*death, *death + *after);
+            writeln!(f, "  {activity:<20} {:.1} s, in which {more} more workers died", after.as_secs_f64())
+        })
+    }
+
+    fn deaths_between(&self, from: SystemTime, to: SystemTime) -> usize {
+        self.kills.iter().filter(|kill| kill.part == Part::Worker && from < kill.at && kill.at < to).count()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use super::Plan;
 use crate::{dev_stack::DevStack, orgs::Org};
@@ -62,12 +62,13 @@ impl fmt::Display for Part {
     }
 }
 
-/// Kills until `ends` says so, and answers what was killed when. Everything comes back.
+/// Kills until `ends` says so, and answers what was killed when. Everything comes back. Each death of a worker is told at once.
 pub async fn make(
     stack: Arc<DevStack>,
     orgs: Arc<Vec<Org>>,
     plan: Plan,
     mut ends: watch::Receiver<bool>,
+    worker_died: UnboundedSender<SystemTime>,
     mut dice: ChaCha8Rng,
 ) -> Vec<Kill> {
     let mut kills = Vec::new();
@@ -80,18 +81,22 @@ pub async fn make(
             () = tokio::time::sleep(pause) => {}
             _ = ends.wait_for(|ended| *ended) => return kills,
         }
-        let at = SystemTime::now();
         match part.verb() {
             // One that is down already, and waits to be started again, cannot be killed.
             Some(verb) if !stack.kill_tree(verb) => continue,
             Some(_) => {}
-            None => {
-                org.kill();
+            None => org.kill(),
+        }
+        let at = SystemTime::now();
+        kills.push(Kill { part, at });
+        match part {
+            Part::Worker => worker_died.send(at).expect("the observer listens to the end"),
+            Part::Org => {
                 tokio::time::sleep(away).await;
                 org.start_again();
             }
+            Part::Api | Part::Postgres | Part::Temporal | Part::ObjectStore => {}
         }
-        kills.push(Kill { part, at });
     }
 }
 
