@@ -57,7 +57,8 @@ pub async fn take(tx: &mut TenantTx, request: &PermitRequest<'_>) -> Result<Perm
         .execute(tx.connection())
         .await?;
     let Line { held, running, ahead } = line(tx, request).await?;
-    let permit = if held || running.saturating_add(ahead) < request.at_most { Permit::Granted } else { Permit::Waiting { ahead } };
+    let permit =
+        if held || running.saturating_add(ahead) < request.at_most { Permit::Granted } else { Permit::Waiting { ahead } };
     let (holder, stands) = match permit {
         Permit::Granted => (Some(request.holder), request.lapses_after),
         Permit::Waiting { ahead } => (None, Permit::ask_again_after(ahead) + LATE),
