@@ -7,7 +7,7 @@ LEADLINE := ./bin/leadline
 .PHONY: help setup build dev demo test chaos blue-green fmt openapi histories bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install or check what leadline stands on: PostgreSQL, protoc, the pinned Temporal server
 	@tools/setup.sh

@@ -108,9 +108,8 @@ fn show(bar: &ProgressBar, operation: &Operation) {
         }
         _ => {
             bar.set_style(style("{spinner} {msg} {elapsed}"));
-            let counted =
-                if done > 0 { format!("{doing} {} {}", output::count(progress.done), progress.unit) } else { doing.into() };
-            bar.set_message(counted);
+            let counted = output::progress(&progress);
+            bar.set_message(counted.map_or_else(|| doing.to_string(), |counted| format!("{doing} {counted}")));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
-use leadline_proto::wkt::Timestamp;
+use leadline_proto::{v1, wkt::Timestamp};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -66,6 +66,21 @@ pub fn duration(time: Duration) -> String {
     if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60) }
 }
 
+/// The unit of a step's place in line, of those that wait for a permit.
+const IN_LINE: &str = "ahead in line";
+
+/// How far a step is; `None` while there is nothing to tell.
+pub fn progress(progress: &v1::Progress) -> Option<String> {
+    match (progress.done, progress.unit.as_str()) {
+        (0, IN_LINE) => Some("next in line".to_owned()),
+        (0, _) => None,
+        (done, unit) => {
+            let of = progress.total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
+            Some(format!("{}{of} {unit}", count(done)))
+        }
+    }
+}
+
 /// A count with its thousands apart: 50,000.
 pub fn count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
@@ -98,5 +113,14 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(12_340)), "12.3 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 05 s");
         assert_eq!(name("PENDING_CALLBACK"), "pending-callback");
+    }
+
+    #[test]
+    fn a_step_that_is_next_in_line_says_so_and_one_that_has_done_nothing_says_nothing() {
+        let told = |done, unit: &str, total| progress(&v1::Progress { done, unit: unit.to_owned(), total });
+        assert_eq!(told(0, IN_LINE, None).as_deref(), Some("next in line"));
+        assert_eq!(told(2, IN_LINE, None).as_deref(), Some("2 ahead in line"));
+        assert_eq!(told(0, "records", Some(5)), None);
+        assert_eq!(told(3, "records", Some(5)).as_deref(), Some("3 of 5 records"));
     }
 }

@@ -266,7 +266,5 @@ fn stuck_at(stuck: &v1::Stuck) -> String {
 }
 
 fn progress(operation: &v1::Operation) -> String {
-    let Some(progress) = operation.progress.as_ref().filter(|progress| progress.done > 0) else { return String::new() };
-    let of = progress.total.map(|total| format!(" of {}", output::count(total))).unwrap_or_default();
-    format!("{}{of} {}", output::count(progress.done), progress.unit)
+    operation.progress.as_ref().and_then(output::progress).unwrap_or_default()
 }

@@ -81,7 +81,7 @@ pub struct Resolve {
     /// Only say which operations it would be
     #[arg(long)]
     dry_run: bool,
-    /// How many are let go each second
+    /// How many are let go each second, on average: they are sent in bursts, every five seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1_000))]
     per_second: i32,
     /// At most so many, the longest parked first

@@ -173,7 +173,8 @@ fn undecided(operation: &Operation, due: DateTime<Utc>) -> Result<Parked> {
         return Err(not_parked(format!("operation {} is {}, and waits for nobody's decision", operation.id, operation.state)));
     };
     if let Some(decision) = &parking.decision {
-        return Err(not_parked(format!("somebody else has decided to {} operation {} already", decision.verb, operation.id)));
+        let by = decision.instruction.actor.as_deref().unwrap_or("somebody");
+        return Err(not_parked(format!("{by} has decided to {} operation {} already", decision.verb, operation.id)));
     }
     if due >= parking.deadline {
         return Err(not_parked(format!("the parking of operation {} ends before the decision would reach it", operation.id)));

@@ -36,6 +36,8 @@ async fn a_state_that_is_written_again_does_not_take_a_decision_away_and_a_run_t
     let operation = operations::decide(&mut tx, &id, "lk_first", &retry, Utc::now()).await.unwrap();
     let second = operations::decide(&mut tx, &id, "lk_second", &retry, Utc::now()).await.unwrap_err();
     assert_eq!(second.failure().code, Code::OperationNotParked);
+    // So whoever repeats a decision whose answer was lost sees that it is the own one that stands.
+    assert!(second.failure().message.contains("lk_first has decided to retry"), "{}", second.failure().message);
 
     // As after a lost answer: the activity that wrote the state runs once more.
     assert!(!operations::update_state(&mut tx, &id, &parked(5)).await.unwrap());

@@ -67,7 +67,8 @@ const SETTINGS: [(&str, &str); 5] = [
 /// When the stack itself does not come up.
 pub async fn run(plan: Plan, say: impl Fn(&str) + Send + Sync + 'static) -> Report {
     let say = Arc::new(say);
-    say("starting a stack and its orgs");
+    let Plan { sagas, tenants, seed, .. } = plan;
+    say(&format!("seed {seed}: {sagas} sagas of {tenants} tenants, on a stack that starts now"));
     let stack = Arc::new(DevStack::start(&["--records", "100"], &SETTINGS).await);
     let orgs: Arc<Vec<Org>> = Arc::new((0..plan.tenants).map(|_| Org::start(RECORDS)).collect());
     for org in orgs.iter() {

@@ -59,8 +59,8 @@ impl Report {
         let recovery = &self.recovery;
         let kinds =
             [("sagas", recovery.of_sagas()), ("steps", recovery.of_steps()), ("workflow tasks", recovery.of_workflow_tasks())];
-        writeln!(f, "went on after a worker's death:")?;
-        for (what, times) in kinds {
+        writeln!(f, "went on after a worker's death, of what it had in its hands:")?;
+        for (what, times) in kinds.into_iter().filter(|(_, times)| !times.is_empty()) {
             let [p50, p99, last] = [0.5, 0.99, 1.0].map(|part| quantile(&times, part).as_secs_f64());
             writeln!(f, "  {what:<14} {:>4}, p50 {p50:.1} s, p99 {p99:.1} s, the last {last:.1} s", times.len())?;
         }
@@ -73,7 +73,7 @@ impl Report {
         slowest.sort_by_key(|(_, _, after)| Reverse(*after));
         slowest.iter().take(SHOWN).try_for_each(|(activity, death, after)| {
             let more = self.deaths_between(*death, *death + *after);
-            writeln!(f, "  {activity:<20} {:.1} s, in which {more} more workers died", after.as_secs_f64())
+            writeln!(f, "  {activity:<20} {:.1} s, workers that died meanwhile: {more}", after.as_secs_f64())
         })
     }
 
