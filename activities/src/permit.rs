@@ -57,7 +57,7 @@ impl Services {
             let permit = Permit { services, tenant, step: step.clone(), holder: holder.to_owned() };
             return Ok(Admission::Granted(Some(permit)));
         };
-        let in_line = Progress { unit: "ahead in line".to_owned(), done: i64::from(ahead), total: None };
+        let in_line = Progress { unit: Progress::IN_LINE.to_owned(), done: i64::from(ahead), total: None };
         operations::begin_step(tx, &step.operation, (&step.step, &in_line), (&attempt.run, attempt.sequence)).await?;
         let message = format!("at most {at_most} of the tenant's {lane} steps run at a time, and {ahead} wait before this one");
         let again = permits::Permit::ask_again_after(ahead);

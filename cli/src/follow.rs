@@ -97,12 +97,11 @@ fn show(bar: &ProgressBar, operation: &Operation) {
         (step, None) => format!("{state} {step}").into(),
     };
     let progress = operation.progress.clone().unwrap_or_default();
-    let done = u64::try_from(progress.done).unwrap_or(0);
     match progress.total.and_then(|total| u64::try_from(total).ok()) {
         Some(total) if total > 0 => {
             bar.set_style(style("{spinner} {msg:28} {bar:30} {human_pos}/{human_len} {prefix} {elapsed}"));
             bar.set_length(total);
-            bar.set_position(done.min(total));
+            bar.set_position(u64::try_from(progress.done).unwrap_or(0).min(total));
             bar.set_prefix(progress.unit);
             bar.set_message(doing.into_owned());
         }

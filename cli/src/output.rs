@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use leadline_proto::{v1, wkt::Timestamp};
+use leadline_store::operations::Progress;
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -66,13 +67,10 @@ pub fn duration(time: Duration) -> String {
     if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60) }
 }
 
-/// The unit of a step's place in line, of those that wait for a permit.
-const IN_LINE: &str = "ahead in line";
-
 /// How far a step is; `None` while there is nothing to tell.
 pub fn progress(progress: &v1::Progress) -> Option<String> {
     match (progress.done, progress.unit.as_str()) {
-        (0, IN_LINE) => Some("next in line".to_owned()),
+        (0, Progress::IN_LINE) => Some("next in line".to_owned()),
         (0, _) => None,
         (done, unit) => {
             let of = progress.total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
@@ -118,8 +116,8 @@ mod tests {
     #[test]
     fn a_step_that_is_next_in_line_says_so_and_one_that_has_done_nothing_says_nothing() {
         let told = |done, unit: &str, total| progress(&v1::Progress { done, unit: unit.to_owned(), total });
-        assert_eq!(told(0, IN_LINE, None).as_deref(), Some("next in line"));
-        assert_eq!(told(2, IN_LINE, None).as_deref(), Some("2 ahead in line"));
+        assert_eq!(told(0, "ahead in line", None).as_deref(), Some("next in line"));
+        assert_eq!(told(2, "ahead in line", None).as_deref(), Some("2 ahead in line"));
         assert_eq!(told(0, "records", Some(5)), None);
         assert_eq!(told(3, "records", Some(5)).as_deref(), Some("3 of 5 records"));
     }

@@ -230,7 +230,7 @@ pub fn print(operation: &v1::Operation) {
         ("tenant", operation.tenant_id.clone()),
         ("state", state_name(operation.state()).to_owned()),
         ("step", step(operation)),
-        ("progress", progress(operation)),
+        ("progress", operation.progress.as_ref().and_then(output::progress).unwrap_or_default()),
         ("error", error.map(|error| format!("{}: {}", error.code, error.message)).unwrap_or_default()),
         since,
         what_to_do,
@@ -263,8 +263,4 @@ fn stuck_at(stuck: &v1::Stuck) -> String {
         0 => String::new(),
         event => format!("event {event}: {}", stuck.message),
     }
-}
-
-fn progress(operation: &v1::Operation) -> String {
-    operation.progress.as_ref().and_then(output::progress).unwrap_or_default()
 }

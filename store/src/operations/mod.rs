@@ -46,6 +46,11 @@ pub struct Progress {
     pub total: Option<i64>,
 }
 
+impl Progress {
+    /// The unit of a heavy step's place in line, while it waits for a permit.
+    pub const IN_LINE: &str = "ahead in line";
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     pub id: OperationId,

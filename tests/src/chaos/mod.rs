@@ -26,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 
 pub use self::report::Report;
-use self::{caller::Caller, load::Load, recovery::Observer, trouble::Part};
+use self::{caller::Caller, load::Load, recovery::Observer};
 use crate::{dev_stack::DevStack, orgs::Org};
 
 /// What a run is asked for.
@@ -94,7 +94,7 @@ pub async fn run(plan: Plan, say: impl Fn(&str) + Send + Sync + 'static) -> Repo
     let kills = trouble.await.expect("the trouble ends when it is told to");
     say("comparing everything with everything");
     let mut violations = check::all(&stack, &orgs, &done).await;
-    let deaths: Vec<_> = kills.iter().filter(|kill| kill.part == Part::Worker).map(|kill| kill.at).collect();
+    let deaths: Vec<_> = trouble::worker_deaths(&kills).collect();
     let recovery = observer.recovery(&stack, &deaths).await;
     violations.extend(recovery.lost().map(|lost| format!("not seen to go on after a worker's death: {lost:?}")));
     Report { plan, took, done, kills, violations, recovery }

@@ -1,17 +1,12 @@
 //! What a run has shown, for people.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     Plan,
     load::Outcome,
     recovery::{Interrupted, Recovery, Task, quantile},
-    trouble::{Kill, Part},
+    trouble::{Kill, Part, worker_deaths},
 };
 
 /// Of the slowest steps.
@@ -72,12 +67,8 @@ impl Report {
         let mut slowest: Vec<_> = steps.collect();
         slowest.sort_by_key(|(_, _, after)| Reverse(*after));
         slowest.iter().take(SHOWN).try_for_each(|(activity, death, after)| {
-            let more = self.deaths_between(*death, *death + *after);
+            let more = worker_deaths(&self.kills).filter(|other| death < other && *other < *death + *after).count();
             writeln!(f, "  {activity:<20} {:.1} s, workers that died meanwhile: {more}", after.as_secs_f64())
         })
-    }
-
-    fn deaths_between(&self, from: SystemTime, to: SystemTime) -> usize {
-        self.kills.iter().filter(|kill| kill.part == Part::Worker && from < kill.at && kill.at < to).count()
     }
 }

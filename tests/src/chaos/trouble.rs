@@ -29,6 +29,11 @@ pub struct Kill {
     pub at: SystemTime,
 }
 
+/// When workers died.
+pub fn worker_deaths(kills: &[Kill]) -> impl Iterator<Item = SystemTime> {
+    kills.iter().filter(|kill| kill.part == Part::Worker).map(|kill| kill.at)
+}
+
 /// What is killed, and how often beside the others: workers most, since it is their work that has to go on.
 const PARTS: [(Part, u32); 6] =
     [(Part::Worker, 4), (Part::Api, 2), (Part::Postgres, 2), (Part::Temporal, 1), (Part::ObjectStore, 2), (Part::Org, 2)];

@@ -11,13 +11,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+use temporalio_client::{Client, ClientOptions, Connection};
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
     task::JoinHandle,
 };
 
-use crate::dev_stack::DevStack;
+use crate::{dev_stack::DevStack, scenario::connection};
 
 /// Looks on while workers die, and says at the end how soon things went on.
 pub struct Observer {
@@ -53,8 +53,8 @@ impl Observer {
     /// # Panics
     /// When Temporal does not answer.
     pub async fn start(stack: &DevStack, patience: Duration) -> (UnboundedSender<SystemTime>, Self) {
-        let address = format!("http://{}", stack.endpoint("/temporal_address")).parse::<url::Url>().expect("a URL");
-        let connection = Connection::connect(ConnectionOptions::new(address).build()).await.expect("the Temporal server answers");
+        let options = connection(&stack.endpoint("/temporal_address"));
+        let connection = Connection::connect(options).await.expect("the Temporal server answers");
         let client = Client::new(connection, ClientOptions::new("default").build()).expect("a client of the default namespace");
         let (worker_died, deaths) = mpsc::unbounded_channel();
         let steps = tokio::spawn(steps::observe(client.clone(), deaths, patience));
